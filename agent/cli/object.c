@@ -1,0 +1,324 @@
+/* object.c - see object.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "agent/cli/object.h"
+
+#include <inttypes.h>
+#include <string.h>
+#include <strings.h>
+
+#include "events/base/datetime.h"
+
+const struct object_class_names object_class_names[OBJECT_CLASSES] = {
+    [CLASS_RELATIONSHIP] = {"relationship", "relationships", "Relationship",
+                            "Relationships"},
+    [CLASS_DEVICE] = {"device", "devices", "Device", "Devices"},
+    [CLASS_POLICY] = {"policy", "policy", "Policy", "Policies"},
+};
+
+static const char *const property_names[OBJECT_CLASSES][OBJECT_PROPERTIES_MAX + 1] = {
+    [CLASS_RELATIONSHIP] = {"ResourceID", "UniqueUserName", "RelationshipResourceID",
+                            "ResourceName", "ResourceClientType", "CreationTime",
+                            "IsActive", "Sources", "Types", "Version", "Shard", NULL},
+    [CLASS_DEVICE] = {"ResourceID", "Name", "ClientType", "MACAddresses", "Domain",
+                      "Version", "Shard", NULL},
+    [CLASS_POLICY] = {"Name", "Value", "Revision", "Version", "Shard", NULL},
+};
+
+/* ---- making ------------------------------------------------------------------------ */
+
+static struct property *add(struct object *object, enum property_kind kind)
+{
+    struct property *property = &object->properties[object->count];
+
+    *property = (struct property){.name = property_names[object->class][object->count],
+                                  .kind = kind};
+    object->count++;
+    return property;
+}
+
+static void add_text(struct object *object, struct arena *arena, struct bytes text)
+{
+    add(object, PROPERTY_TEXT)->text = arena_copy(arena, text);
+}
+
+static void add_number(struct object *object, uint64_t number)
+{
+    add(object, PROPERTY_NUMBER)->number = number;
+}
+
+static int add_numbers(struct object *object, struct arena *arena,
+                       const uint32_t *numbers, size_t count, struct error *err)
+{
+    struct property *property = add(object, PROPERTY_NUMBERS);
+    uint32_t *copy = arena_alloc(arena, (count + 1) * sizeof(*copy));
+
+    if (copy == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    memcpy(copy, numbers, count * sizeof(*copy));
+    property->numbers = copy;
+    property->count = count;
+    return 0;
+}
+
+/* Version 0 is that of what never was set. */
+static void add_version_and_shard(struct object *object, uint64_t version, uint32_t shard)
+{
+    struct property *property = add(object, PROPERTY_NUMBER);
+
+    property->number = version;
+    property->null = version == 0;
+    add_number(object, shard);
+}
+
+int object_of_relationship(const struct shard_reader *reader,
+                           const struct relationship *relationship, struct arena *arena,
+                           struct object *ret_object, struct error *err)
+{
+    struct object *object = ret_object;
+    struct device device = {.client_type = 1};
+    char time_text[CIM_DATETIME_SIZE];
+    int r = device_get(reader->views, relationship->resource_id, arena, &device, err);
+
+    if (r < 0)
+        return r;
+    *object = (struct object){.class = CLASS_RELATIONSHIP,
+                              .creation_time_ms = relationship->creation_time_ms};
+    cim_datetime_format(relationship->creation_time_ms, time_text);
+    add_number(object, relationship->resource_id);
+    add_text(object, arena, relationship->unique_user_name);
+    add_number(object, relationship->relationship_resource_id);
+    add_text(object, arena, device.name);
+    add_number(object, device.client_type);
+    add_text(object, arena, bytes_str(time_text));
+    add(object, PROPERTY_BOOLEAN)->number = relationship->is_active;
+    r = add_numbers(object, arena, relationship->sources, relationship->source_count,
+                    err);
+    if (r == 0)
+        r = add_numbers(object, arena, relationship->types, relationship->type_count,
+                        err);
+    add_version_and_shard(object, relationship->version, reader->number);
+    return r;
+}
+
+int object_of_device(const struct shard_reader *reader, const struct device *device,
+                     struct arena *arena, struct object *ret_object, struct error *err)
+{
+    struct object *object = ret_object;
+    size_t count = device->mac_address_count;
+    struct bytes *copies = arena_alloc(arena, (count + 1) * sizeof(*copies));
+
+    if (copies == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    *object = (struct object){.class = CLASS_DEVICE};
+    add_number(object, device->resource_id);
+    add_text(object, arena, device->name);
+    add_number(object, device->client_type);
+    for (size_t i = 0; i < count; i++)
+        copies[i] = arena_copy(arena, device->mac_addresses[i]);
+    struct property *addresses = add(object, PROPERTY_TEXTS);
+    addresses->texts = copies;
+    addresses->count = count;
+    add_text(object, arena, device->domain);
+    add_version_and_shard(object, device->version, reader->number);
+    return 0;
+}
+
+int object_of_policy(const struct shard_reader *reader, const struct policy *policy,
+                     struct arena *arena, struct object *ret_object, struct error *err)
+{
+    (void)err;
+    *ret_object = (struct object){.class = CLASS_POLICY};
+    add_text(ret_object, arena, bytes_str(policy->name));
+    add_text(ret_object, arena, bytes_str(policy->value));
+    add_number(ret_object, policy->revision);
+    add_version_and_shard(ret_object, policy->version, reader->number);
+    return 0;
+}
+
+/* ---- properties -------------------------------------------------------------------- */
+
+const char *object_property_name(enum object_class class, const char *name)
+{
+    for (size_t i = 0; property_names[class][i] != NULL; i++) {
+        if (strcasecmp(property_names[class][i], name) == 0)
+            return property_names[class][i];
+    }
+    return NULL;
+}
+
+const struct property *object_property(const struct object *object, const char *name)
+{
+    for (size_t i = 0; i < object->count; i++) {
+        if (strcmp(object->properties[i].name, name) == 0)
+            return &object->properties[i];
+    }
+    return NULL;
+}
+
+static int compare_numbers(uint64_t a, uint64_t b)
+{
+    return (a > b) - (a < b);
+}
+
+static int compare_texts(struct bytes a, struct bytes b)
+{
+    if (a.data == NULL || b.data == NULL)
+        return (a.data != NULL) - (b.data != NULL);
+    return bytes_compare(a, b);
+}
+
+int property_compare(const struct property *a, const struct property *b)
+{
+    size_t shorter = a->count < b->count ? a->count : b->count;
+
+    switch (a->kind) {
+    case PROPERTY_TEXT:
+        return compare_texts(a->text, b->text);
+    case PROPERTY_NUMBER:
+    case PROPERTY_BOOLEAN:
+        return a->null || b->null ? b->null - a->null
+                                  : compare_numbers(a->number, b->number);
+    case PROPERTY_NUMBERS:
+    case PROPERTY_TEXTS:
+        break;
+    }
+    for (size_t i = 0; i < shorter; i++) {
+        int order = a->kind == PROPERTY_NUMBERS
+                        ? compare_numbers(a->numbers[i], b->numbers[i])
+                        : compare_texts(a->texts[i], b->texts[i]);
+        if (order != 0)
+            return order;
+    }
+    return compare_numbers(a->count, b->count);
+}
+
+/* ---- printing ---------------------------------------------------------------------- */
+
+static void print_texts(struct json_out *json, const struct property *property)
+{
+    if (property->count == 0) {
+        json_out_null(json, property->name);
+        return;
+    }
+    json_out_array(json, property->name);
+    for (size_t i = 0; i < property->count; i++)
+        json_out_text(json, NULL, property->texts[i]);
+    json_out_close(json);
+}
+
+void object_print_json(struct json_out *json, const char *key,
+                       const struct object *object)
+{
+    json_out_object(json, key);
+    for (size_t i = 0; i < object->count; i++) {
+        const struct property *property = &object->properties[i];
+
+        if (property->null)
+            json_out_null(json, property->name);
+        else if (property->kind == PROPERTY_TEXT)
+            json_out_text(json, property->name, property->text);
+        else if (property->kind == PROPERTY_NUMBER)
+            json_out_unsigned(json, property->name, property->number);
+        else if (property->kind == PROPERTY_BOOLEAN)
+            json_out_bool(json, property->name, property->number != 0);
+        else if (property->kind == PROPERTY_NUMBERS)
+            json_out_numbers(json, property->name, property->numbers, property->count);
+        else
+            print_texts(json, property);
+    }
+    json_out_close(json);
+}
+
+/* What a person reads: lists with commas, null as "-". */
+static void append_plain(struct buf *out, const struct property *property)
+{
+    if (property->null ||
+        (property->kind == PROPERTY_TEXT && property->text.data == NULL) ||
+        (property->kind >= PROPERTY_NUMBERS && property->count == 0)) {
+        (void)buf_append_byte(out, '-');
+        return;
+    }
+    if (property->kind == PROPERTY_TEXT)
+        (void)table_escape(out, property->text);
+    else if (property->kind == PROPERTY_NUMBER)
+        (void)buf_append_u64dec(out, property->number);
+    else if (property->kind == PROPERTY_BOOLEAN)
+        (void)buf_append_str(out, property->number != 0 ? "true" : "false");
+    for (size_t i = 0; i < property->count; i++) {
+        (void)buf_append_str(out, i > 0 ? "," : "");
+        if (property->kind == PROPERTY_NUMBERS)
+            (void)buf_append_u64dec(out, property->numbers[i]);
+        else
+            (void)table_escape(out, property->texts[i]);
+    }
+}
+
+void object_print_lines(FILE *out, const struct object *object)
+{
+    struct buf text = BUF_INIT;
+
+    for (size_t i = 0; i < object->count; i++) {
+        buf_clear(&text);
+        append_plain(&text, &object->properties[i]);
+        (void)fprintf(out, "%-22s  %s\n", object->properties[i].name, buf_cstr(&text));
+    }
+    buf_release(&text);
+}
+
+struct table *object_table_new(FILE *out, enum object_class class)
+{
+    static const char *const titles[OBJECT_CLASSES][TABLE_COLUMNS_MAX] = {
+        [CLASS_RELATIONSHIP] = {"SHARD", "ID", "DEVICE", "<NAME", "<USER", "<PRIMARY",
+                                "<SOURCES", "<CREATED", "VERSION", NULL},
+        [CLASS_DEVICE] = {"SHARD", "DEVICE", "<NAME", "TYPE", "<DOMAIN", "<MAC ADDRESSES",
+                          "VERSION", NULL},
+        [CLASS_POLICY] = {"SHARD", "<NAME", "<VALUE", "REVISION", "VERSION", NULL},
+    };
+
+    return table_new(out, titles[class]);
+}
+
+static void print_columns(struct table *table, const struct object *object,
+                          const char *const *names)
+{
+    struct buf text = BUF_INIT;
+
+    for (size_t i = 0; names[i] != NULL; i++) {
+        buf_clear(&text);
+        /* What is escaped already has nothing left to be escaped. */
+        append_plain(&text, object_property(object, names[i]));
+        table_text(table, buf_bytes(&text));
+    }
+    buf_release(&text);
+}
+
+void object_print_row(struct table *table, const struct object *object)
+{
+    static const char *const device[] = {"Shard",      "ResourceID", "Name",
+                                         "ClientType", "Domain",     "MACAddresses",
+                                         "Version",    NULL};
+    static const char *const policy[] = {"Shard",    "Name",    "Value",
+                                         "Revision", "Version", NULL};
+    static const char *const relationship[] = {"Shard",          "RelationshipResourceID",
+                                               "ResourceID",     "ResourceName",
+                                               "UniqueUserName", NULL};
+    static const char *const sources[] = {"Sources", NULL}, *const version[] = {"Version",
+                                                                                NULL};
+    char created[RFC3339_SIZE];
+
+    if (object->class != CLASS_RELATIONSHIP) {
+        print_columns(table, object, object->class == CLASS_DEVICE ? device : policy);
+        return;
+    }
+    const struct property *types = object_property(object, "Types");
+    bool primary = false;
+    for (size_t i = 0; i < types->count; i++)
+        primary = primary || types->numbers[i] == 1;
+    rfc3339_format(object->creation_time_ms, created);
+    print_columns(table, object, relationship);
+    table_cell(table, "%s", primary ? "yes" : "no");
+    print_columns(table, object, sources);
+    table_cell(table, "%.19sZ", created);
+    print_columns(table, object, version);
+}

@@ -1,0 +1,56 @@
+/* progress.c - see progress.h.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "agent/cli/progress.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "agent/clock.h"
+
+#define DELAY_MS 1000
+#define REDRAW_MS 100
+#define BAR_WIDTH 30
+
+void progress_begin(struct progress *progress, const char *label)
+{
+    *progress = (struct progress){.label = label,
+                                  .terminal = isatty(STDERR_FILENO) != 0,
+                                  .start_ms = clock_monotonic_ms()};
+}
+
+void progress_step(void *context, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+    char bar[BAR_WIDTH + 1];
+
+    if (!progress->terminal || total == 0)
+        return;
+    int64_t now_ms = clock_monotonic_ms();
+    if (now_ms - progress->start_ms < DELAY_MS ||
+        (progress->drawn && now_ms - progress->drawn_ms < REDRAW_MS))
+        return;
+    double part = done >= total ? 1.0 : (double)done / (double)total;
+    int64_t left_ms =
+        part > 0.01
+            ? (int64_t)((double)(now_ms - progress->start_ms) * (1.0 - part) / part)
+            : -1;
+    for (int i = 0; i < BAR_WIDTH; i++)
+        bar[i] = (double)i < part * BAR_WIDTH ? '#' : '.';
+    bar[BAR_WIDTH] = '\0';
+    (void)fprintf(stderr, "\r%s [%s] %3.0f %%", progress->label, bar, part * 100);
+    if (left_ms >= 0)
+        (void)fprintf(stderr, "  %" PRId64 " s left", left_ms / 1000 + 1);
+    (void)fputs("\033[K", stderr);
+    (void)fflush(stderr);
+    progress->drawn = true;
+    progress->drawn_ms = now_ms;
+}
+
+void progress_end(struct progress *progress)
+{
+    if (progress->drawn)
+        (void)fputs("\r\033[K", stderr);
+    progress->drawn = false;
+}

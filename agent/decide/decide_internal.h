@@ -1,0 +1,168 @@
+/* decide_internal.h - what the files of decide/ share: the table of methods and the
+ * decision at hand.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef AGENT_DECIDE_DECIDE_INTERNAL_H
+#define AGENT_DECIDE_DECIDE_INTERNAL_H
+
+#include "agent/decide/decide.h"
+
+/* Why a command is refused; description NULL = it is not. All text is static. */
+struct refusal {
+    int32_t return_value;
+    const char *parameter; /* NULL = none */
+    const char *description;
+};
+
+/* What a command is about. */
+struct aggregate {
+    struct bytes key;     /* may be absent */
+    struct bytes subject; /* may be absent */
+    uint64_t version;     /* 0 = it does not exist */
+};
+
+/* A list of numbers; borrowed. */
+struct numbers {
+    const uint32_t *items;
+    size_t count;
+};
+
+/* Whom an instance method means: by number, by device and name, or both. */
+struct instance {
+    bool has_relationship_resource_id;
+    uint32_t relationship_resource_id;
+    bool has_resource_id;
+    uint32_t resource_id;
+    bool has_unique_user_name;
+    struct bytes unique_user_name;
+};
+
+/* What of the parameters tells record key and shard; all zero = no key, and the shard
+ * where the command lies. */
+struct route {
+    uint32_t resource_id; /* 0 = none */
+    /* 0 = none; for the shard it goes before the device */
+    uint32_t relationship_resource_id;
+    bool policy;
+    bool here; /* the shard where the command lies, whatever its key */
+};
+
+enum sender {
+    SENDER_ANYONE,
+    SENDER_AGENTS, /* of this log */
+    SENDER_OWNER   /* of this shard, now */
+};
+
+struct deciding;
+
+/* One command: parameters -> route; views -> aggregate and what is missing; views ->
+ * events. */
+struct method {
+    const struct schema *schema;
+    enum sender sender;
+    /* NULL, or the faults that the schema cannot tell. */
+    struct param_fault (*check)(const void *params);
+    struct route (*route)(const void *params); /* NULL = here */
+    /* Instance methods: whom they mean; NULL for others. */
+    struct instance (*instance)(const void *params);
+    /* Looks up what the command is about: sets aggregate and, if something that it refers
+     * to is missing, fault. NULL = nothing. */
+    int (*find)(struct deciding *deciding);
+    /* Judges the state and appends the events. */
+    int (*decide)(struct deciding *deciding);
+};
+
+struct deciding {
+    struct views *views;
+    const struct command *command;
+    const struct method *method;
+    struct decision *decision;
+    struct arena *arena; /* the decision's */
+    struct error *err;
+
+    /* Set by find(). */
+    struct aggregate aggregate;
+    struct refusal fault;
+    bool has_device;
+    struct device device;
+    bool has_relationship;
+    struct relationship relationship;
+    const struct policy_name *policy_name; /* NULL = unknown */
+    struct policy policy;
+};
+
+int decide_no_memory(struct error *err);
+
+/* Text in the arena; absent when memory is out. */
+struct bytes device_key(struct arena *arena, uint32_t resource_id);
+struct bytes device_subject(struct arena *arena, uint32_t resource_id);
+struct bytes relationship_subject(struct arena *arena, uint32_t resource_id,
+                                  uint32_t relationship_resource_id);
+
+/* Zeroed memory in the arena for the struct of an event. NULL = out of memory. */
+void *event_data(struct deciding *deciding, size_t size);
+/* Appends an event of the aggregate at hand, or of another subject with the same key. */
+int emit(struct deciding *deciding, const struct schema *schema, const void *data);
+int emit_about(struct deciding *deciding, const struct schema *schema,
+               struct bytes subject, const void *data);
+/* Appends a CommandUnchanged. out: name of the one out parameter, NULL = none. */
+int unchanged(struct deciding *deciding, const char *out, uint64_t value,
+              bool deprecated_source);
+/* Appends a CommandRejected. */
+int refuse(struct deciding *deciding, int32_t return_value, const char *parameter,
+           const char *description);
+/* Notes in find() that something referred to is missing or wrong. */
+void set_fault(struct deciding *deciding, int32_t return_value, const char *parameter,
+               const char *description);
+
+/* ---- device.c ---------------------------------------------------------------------- */
+
+struct route register_device_route(const void *params);
+struct route remove_device_route(const void *params);
+int register_device_find(struct deciding *deciding);
+int remove_device_find(struct deciding *deciding);
+int register_device_decide(struct deciding *deciding);
+int remove_device_decide(struct deciding *deciding);
+/* Sets device and the aggregate of a device that may not exist. */
+int find_device(struct deciding *deciding, uint32_t resource_id);
+/* Registers a device of which only the id is known (policy devices.unknown = stub). */
+int register_unknown_device(struct deciding *deciding, uint32_t resource_id);
+
+/* ---- relationship.c ---------------------------------------------------------------- */
+
+struct param_fault create_relationship_check(const void *params);
+struct route create_relationship_route(const void *params);
+int create_relationship_find(struct deciding *deciding);
+int create_relationship_decide(struct deciding *deciding);
+
+struct instance add_source_instance(const void *params);
+struct instance remove_source_instance(const void *params);
+struct instance add_type_instance(const void *params);
+struct instance remove_type_instance(const void *params);
+struct instance delete_relationship_instance(const void *params);
+struct param_fault instance_check(const struct instance *instance);
+int instance_find(struct deciding *deciding);
+int add_source_decide(struct deciding *deciding);
+int remove_source_decide(struct deciding *deciding);
+int add_type_decide(struct deciding *deciding);
+int remove_type_decide(struct deciding *deciding);
+int delete_relationship_decide(struct deciding *deciding);
+/* Appends the end of one relationship; reason is static. */
+int emit_relationship_deleted(struct deciding *deciding,
+                              const struct relationship *relationship,
+                              const char *reason);
+
+/* ---- policy.c ---------------------------------------------------------------------- */
+
+struct route set_policy_route(const void *params);
+struct route adopt_policy_route(const void *params);
+int set_policy_find(struct deciding *deciding);
+int adopt_policy_find(struct deciding *deciding);
+int set_policy_decide(struct deciding *deciding);
+int adopt_policy_decide(struct deciding *deciding);
+
+/* ---- timer.c ----------------------------------------------------------------------- */
+
+int tick_decide(struct deciding *deciding);
+
+#endif

@@ -1,0 +1,187 @@
+/* device.c - RegisterDevice and RemoveDevice.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decide/decide_internal.h"
+
+#include "schemas/commands.h"
+#include "schemas/events.h"
+
+#define CLIENT_TYPE_COMPUTER 1
+
+struct route register_device_route(const void *params)
+{
+    const struct register_device_v1 *wanted = params;
+
+    return (struct route){.resource_id = wanted->resource_id};
+}
+
+struct route remove_device_route(const void *params)
+{
+    const struct remove_device_v1 *wanted = params;
+
+    return (struct route){.resource_id = wanted->resource_id};
+}
+
+int find_device(struct deciding *deciding, uint32_t resource_id)
+{
+    struct aggregate *aggregate = &deciding->aggregate;
+    int code = device_get(deciding->views, resource_id, deciding->arena,
+                          &deciding->device, deciding->err);
+
+    if (code < 0)
+        return code;
+    deciding->has_device = code == 0;
+    aggregate->version = code == 0 ? deciding->device.version : 0;
+    aggregate->key = device_key(deciding->arena, resource_id);
+    aggregate->subject = device_subject(deciding->arena, resource_id);
+    if (aggregate->key.data == NULL || aggregate->subject.data == NULL)
+        return decide_no_memory(deciding->err);
+    return 0;
+}
+
+int register_device_find(struct deciding *deciding)
+{
+    const struct register_device_v1 *wanted = deciding->command->params;
+
+    return find_device(deciding, wanted->resource_id);
+}
+
+int remove_device_find(struct deciding *deciding)
+{
+    const struct remove_device_v1 *wanted = deciding->command->params;
+    int code = find_device(deciding, wanted->resource_id);
+
+    if (code == 0 && !deciding->has_device)
+        set_fault(deciding, RETURN_NOT_FOUND, "ResourceID",
+                  "no device with this ResourceID is registered");
+    return code;
+}
+
+static uint32_t wanted_client_type(const struct register_device_v1 *wanted)
+{
+    return wanted->has_client_type ? wanted->client_type : CLIENT_TYPE_COMPUTER;
+}
+
+static struct bytes wanted_domain(const struct register_device_v1 *wanted)
+{
+    return wanted->has_domain ? wanted->domain : BYTES_ABSENT;
+}
+
+static size_t wanted_mac_address_count(const struct register_device_v1 *wanted)
+{
+    return wanted->has_mac_addresses ? wanted->mac_addresses.count : 0;
+}
+
+static bool is_same(const struct device *device, const struct register_device_v1 *wanted)
+{
+    if (!bytes_equal(device->name, wanted->name) ||
+        device->client_type != wanted_client_type(wanted) ||
+        !bytes_equal(device->domain, wanted_domain(wanted)) ||
+        device->mac_address_count != wanted_mac_address_count(wanted))
+        return false;
+    for (size_t i = 0; i < device->mac_address_count; i++) {
+        if (!bytes_equal(device->mac_addresses[i], wanted->mac_addresses.items[i]))
+            return false;
+    }
+    return true;
+}
+
+static int emit_registered(struct deciding *deciding,
+                           const struct register_device_v1 *wanted)
+{
+    struct device_registered_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->resource_id = wanted->resource_id;
+    data->has_name = true;
+    data->name = wanted->name;
+    data->client_type = wanted_client_type(wanted);
+    data->has_mac_addresses = wanted_mac_address_count(wanted) > 0;
+    data->mac_addresses.items = wanted->mac_addresses.items;
+    data->mac_addresses.count = wanted_mac_address_count(wanted);
+    data->has_domain = wanted->has_domain;
+    data->domain = wanted->domain;
+    return emit(deciding, &device_registered_v1_schema, data);
+}
+
+static int emit_changed(struct deciding *deciding,
+                        const struct register_device_v1 *wanted)
+{
+    struct device_changed_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->resource_id = wanted->resource_id;
+    data->has_name = true;
+    data->name = wanted->name;
+    data->client_type = wanted_client_type(wanted);
+    data->has_mac_addresses = wanted_mac_address_count(wanted) > 0;
+    data->mac_addresses.items = wanted->mac_addresses.items;
+    data->mac_addresses.count = wanted_mac_address_count(wanted);
+    data->has_domain = wanted->has_domain;
+    data->domain = wanted->domain;
+    return emit(deciding, &device_changed_v1_schema, data);
+}
+
+int register_device_decide(struct deciding *deciding)
+{
+    const struct register_device_v1 *wanted = deciding->command->params;
+
+    if (!deciding->has_device)
+        return emit_registered(deciding, wanted);
+    if (!is_same(&deciding->device, wanted))
+        return emit_changed(deciding, wanted);
+    return unchanged(deciding, /* out= */ NULL, 0, /* deprecated_source= */ false);
+}
+
+int register_unknown_device(struct deciding *deciding, uint32_t resource_id)
+{
+    struct device_registered_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->resource_id = resource_id;
+    data->client_type = CLIENT_TYPE_COMPUTER;
+    deciding->device =
+        (struct device){.resource_id = resource_id, .client_type = CLIENT_TYPE_COMPUTER};
+    return emit_about(deciding, &device_registered_v1_schema,
+                      device_subject(deciding->arena, resource_id), data);
+}
+
+/* In the order of the view's keys, so that every agent ends them in the same order. */
+static int end_relationships(struct deciding *deciding)
+{
+    struct relationship_scan *scan = NULL;
+    struct relationship relationship;
+    int code = relationship_scan_open(deciding->views, deciding->device.resource_id,
+                                      &scan, deciding->err);
+
+    if (code != 0)
+        return code;
+    while ((code = relationship_scan_next(scan, &relationship, deciding->err)) == 0) {
+        relationship.unique_user_name =
+            arena_copy(deciding->arena, relationship.unique_user_name);
+        if (relationship.unique_user_name.data == NULL)
+            code = decide_no_memory(deciding->err);
+        else
+            code = emit_relationship_deleted(deciding, &relationship, "device_removed");
+        if (code != 0)
+            break;
+    }
+    relationship_scan_close(scan);
+    return code < 0 ? code : 0;
+}
+
+int remove_device_decide(struct deciding *deciding)
+{
+    int code = end_relationships(deciding);
+
+    if (code != 0)
+        return code;
+    struct device_removed_v1 *data = event_data(deciding, sizeof *data);
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->resource_id = deciding->device.resource_id;
+    return emit(deciding, &device_removed_v1_schema, data);
+}

@@ -1,0 +1,158 @@
+/* policy.c - SetPolicy, which the policy shard decides, and AdoptPolicy, which tells the
+ * others.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include "agent/decide/decide_internal.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "schemas/commands.h"
+#include "schemas/events.h"
+
+#define CORE_RULES "core.rules"
+#define DEVICES_UNKNOWN "devices.unknown"
+
+struct route set_policy_route(const void *params)
+{
+    (void)params; /* all policy belongs to one shard */
+    return (struct route){.policy = true};
+}
+
+struct route adopt_policy_route(const void *params)
+{
+    (void)params; /* each shard has its own copy to adopt */
+    return (struct route){.policy = true, .here = true};
+}
+
+/* A number of rules that this program knows, written without leading zeros; 0 = anything
+ * else. */
+static uint32_t rules_number(struct bytes value)
+{
+    uint32_t number = 0;
+
+    if (value.size == 0 || value.size > 9 || value.data[0] == '0')
+        return 0;
+    for (size_t i = 0; i < value.size; i++) {
+        if (value.data[i] < '0' || value.data[i] > '9')
+            return 0;
+        number = number * 10 + (uint32_t)(value.data[i] - '0');
+    }
+    return number <= RULES_MAX ? number : 0;
+}
+
+/* NULL if the value is allowed. */
+static const char *value_fault(const char *name, struct bytes value)
+{
+    if (strcmp(name, DEVICES_UNKNOWN) == 0) {
+        if (bytes_equal_str(value, "refuse") || bytes_equal_str(value, "stub"))
+            return NULL;
+        return "devices.unknown is either refuse or stub";
+    }
+    if (rules_number(value) != 0)
+        return NULL;
+    return "core.rules is a decimal number of rules that this version of the agent knows";
+}
+
+static const struct policy_name *find_name(struct bytes name)
+{
+    const struct policy_name *entry;
+
+    for (size_t i = 0; (entry = policy_name_at(i)) != NULL; i++) {
+        if (bytes_equal_str(name, entry->name))
+            return entry;
+    }
+    return NULL;
+}
+
+/* Names are ours, so one that is known may stand in a subject; one that is not may hold
+ * anything. */
+static int find_policy(struct deciding *deciding, struct bytes name, struct bytes value)
+{
+    struct aggregate *aggregate = &deciding->aggregate;
+    const struct policy_name *known = find_name(name);
+    char subject[96];
+
+    aggregate->key = bytes_str("policy");
+    if (known == NULL) {
+        set_fault(deciding, RETURN_INVALID_PARAMETER, "Name",
+                  "there is no policy of this name; `kinlog policy` lists those that "
+                  "there are");
+        return 0;
+    }
+    int code = policy_get(deciding->views, known->name, &deciding->policy, deciding->err);
+    if (code < 0)
+        return code;
+    deciding->policy_name = known;
+    aggregate->version = deciding->policy.version;
+    snprintf(subject, sizeof subject, "policy/%s", known->name);
+    aggregate->subject = arena_copy(deciding->arena, bytes_str(subject));
+    if (aggregate->subject.data == NULL)
+        return decide_no_memory(deciding->err);
+    const char *fault = value_fault(known->name, value);
+    if (fault != NULL)
+        set_fault(deciding, RETURN_INVALID_PARAMETER, "Value", fault);
+    return 0;
+}
+
+int set_policy_find(struct deciding *deciding)
+{
+    const struct set_policy_v1 *wanted = deciding->command->params;
+
+    return find_policy(deciding, wanted->name, wanted->value);
+}
+
+int adopt_policy_find(struct deciding *deciding)
+{
+    const struct adopt_policy_v1 *wanted = deciding->command->params;
+
+    return find_policy(deciding, wanted->name, wanted->value);
+}
+
+/* Behaviour is never taken back: the log holds decisions of the higher rules. */
+static bool lowers_rules(const struct deciding *deciding, struct bytes value)
+{
+    return strcmp(deciding->policy_name->name, CORE_RULES) == 0 &&
+           rules_number(value) < rules_number(bytes_str(deciding->policy.value));
+}
+
+static int emit_policy_changed(struct deciding *deciding, struct bytes value,
+                               uint64_t revision)
+{
+    if (lowers_rules(deciding, value))
+        return refuse(deciding, RETURN_INVALID_PARAMETER, "Value",
+                      "core.rules is only ever raised, and it is higher already");
+    struct policy_changed_v1 *data = event_data(deciding, sizeof *data);
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->name = bytes_str(deciding->policy_name->name);
+    data->value = value;
+    data->revision = revision;
+    return emit(deciding, &policy_changed_v1_schema, data);
+}
+
+int set_policy_decide(struct deciding *deciding)
+{
+    const struct set_policy_v1 *wanted = deciding->command->params;
+    uint64_t revision;
+    int code = policy_revision(deciding->views, &revision, deciding->err);
+
+    if (code != 0)
+        return code;
+    if (bytes_equal_str(wanted->value, deciding->policy.value))
+        return unchanged(deciding, "Revision", revision, /* deprecated_source= */ false);
+    return emit_policy_changed(deciding, wanted->value, revision + 1);
+}
+
+int adopt_policy_decide(struct deciding *deciding)
+{
+    const struct adopt_policy_v1 *wanted = deciding->command->params;
+    uint64_t revision;
+    int code = policy_revision(deciding->views, &revision, deciding->err);
+
+    if (code != 0)
+        return code;
+    if (wanted->revision <= revision)
+        return unchanged(deciding, "Revision", revision, /* deprecated_source= */ false);
+    return emit_policy_changed(deciding, wanted->value, wanted->revision);
+}

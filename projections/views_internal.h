@@ -1,0 +1,61 @@
+/* views_internal.h - what the files of projections/ share: the struct behind views.h and
+ * the folds.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#ifndef PROJECTIONS_VIEWS_INTERNAL_H
+#define PROJECTIONS_VIEWS_INTERNAL_H
+
+#include "events/base/hash.h"
+#include "projections/digest.h"
+#include "projections/row.h"
+#include "projections/views.h"
+
+struct views {
+    struct kv *kv;          /* borrowed */
+    struct kv_batch *batch; /* borrowed; NULL = reading only */
+    struct sha256 *hasher;
+    struct digest digests[VIEWS];
+
+    /* The row between row_open() and row_set(). */
+    enum view open_view;
+    bool open_exists;
+    struct buf open_key;
+    struct buf open_row;
+
+    /* Scratch memory, good within one call of views.h. */
+    struct buf key;     /* a key being made */
+    struct buf row;     /* a row being made, or read by a getter */
+    struct arena arena; /* decoded event data */
+};
+
+/* ERROR_CORRUPT: what is static and without values. */
+int event_misfit(const struct event *event, const char *what, struct error *err);
+int row_damaged(enum view view, struct error *err);
+int views_no_memory(struct error *err);
+
+/* The folds: one per type of event. data is the decoded struct of its schema. */
+int device_apply_registered(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int device_apply_changed(struct views *views, const struct event *event, const void *data,
+                         struct error *err);
+int device_apply_removed(struct views *views, const struct event *event, const void *data,
+                         struct error *err);
+int relationship_apply_created(struct views *views, const struct event *event,
+                               const void *data, struct error *err);
+int relationship_apply_source_added(struct views *views, const struct event *event,
+                                    const void *data, struct error *err);
+int relationship_apply_source_removed(struct views *views, const struct event *event,
+                                      const void *data, struct error *err);
+int relationship_apply_type_added(struct views *views, const struct event *event,
+                                  const void *data, struct error *err);
+int relationship_apply_type_removed(struct views *views, const struct event *event,
+                                    const void *data, struct error *err);
+int relationship_apply_deleted(struct views *views, const struct event *event,
+                               const void *data, struct error *err);
+int policy_apply_changed(struct views *views, const struct event *event, const void *data,
+                         struct error *err);
+/* Of any event: the receipt of its command. */
+int receipt_apply(struct views *views, const struct event *event, bool conflict,
+                  struct error *err);
+
+#endif

@@ -1,0 +1,576 @@
+# generator.py - random streams of commands for the property test, good and bad, over small pools.
+#
+# A stream is a list of steps, each a dict that JSON can hold apart from its bytes:
+#   {'op': 'record', 'partition', 'gap', 'timestamp', 'key', 'value', 'headers'}
+#   {'op': 'run'}
+#   {'op': 'restart'}, {'op': 'rebuild'}      skipped where a run is to go without them
+# The generator keeps a model beside it, so that ids, versions and numbers can be right (or just wrong),
+# but what comes out is concrete: any part of a stream is a stream, as shrinking wants it.
+#
+# SPDX-License-Identifier: Apache-2.0
+import json
+import random
+
+import kinlog_model as model
+
+LOG_ID = '00112233445566778899aabbccddeeff'
+SITE = 'hq'
+SITE_KEY = bytes(range(32))
+REPLY_ALLOW = ['helpdesk.replies', 'hr.replies']
+START_MS = 1_780_000_000_000
+
+DEVICES = [1, 7, 240, 16777222, 4294967295]
+# Spellings of six people. Only code points that Unicode 14 and 15 know alike.
+USERS = [
+    ['contoso\\jq', 'CONTOSO\\JQ', 'Contoso\\Jq'],
+    ['contoso\\Ren\u00e9', 'contoso\\Rene\u0301', 'CONTOSO\\REN\u00c9'],
+    ['contoso\\stra\u00dfe', 'CONTOSO\\STRASSE', 'contoso\\stra\u1e9ee'],
+    ['\u03b1\\\u03a3\u0391\u03a3', '\u0391\\\u03c3\u03b1\u03c2', '\u03b1\\\u03c3\u03b1\u03c3'],
+    ['CENTRAL\\001D$', 'central\\001d$'],
+    ['a\\\u212b x', 'A\\\u00e5 X', 'a\\A\u030a x'],
+]
+BAD_USERS = [
+    'nobackslash', 'two\\back\\slashes', 'trailing\\', '\\leading', '\\', 'a\\', 'ab', '', 'a\\ b',
+    'a \\b', 'a\\b ', ' a\\b', 'a\\b\u3000', 'a\\\u00a0', 'a\\\u0007b', 'a\\b\u007f', 'a\\b\u0085c',
+    'a\\b\u200dc', 'a\\b\u2028c', 'a\\b\u2029', 'a\\\ufeffb', 'a\\b\uffff', 'a\\\u0378b', 'a\\\U000e0080',
+    'a\\' + 'x' * 300, 'a\\' + 'x' * 10240, 'a\\' + '\u00e9' * 128,
+]
+EDGE_USERS = ['a\\b', 'a\\' + 'x' * 254, 'a\\' + '\u00e9' * 127, 'a\\\ue000', 'x y\\z  z', 'a\\\U0001f600']
+NAMES = ['PC-1', 'pc-2', 'Labor \u00e4\u00f6\u00fc', 'x' * 256, 'tab\there', '"quoted\\"', '\u2028']
+SOURCES = ['/hr', 'urn:helpdesk', '/b\u00fcro/\u0436']
+PLAIN = {'expirytime': None, 'expectedversion': None}  # attributes that could have a command refused
+
+
+class Raw(str):
+    """JSON text to be put into a document as it stands."""
+
+
+def to_json(value, rng, style):
+    """JSON of a value; style: how freely to write what means the same."""
+    if isinstance(value, Raw):
+        return str(value)
+    if isinstance(value, dict):
+        space = rng.choice(['', '', ' ', '\n\t']) if style else ''
+        return '{' + space + (',' + space).join(
+            to_json(name, rng, style) + ':' + space + to_json(item, rng, style)
+            for name, item in value.items()) + space + '}'
+    if isinstance(value, list):
+        return '[' + ','.join(to_json(item, rng, style) for item in value) + ']'
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=bool(style and rng.random() < 0.3))
+    if isinstance(value, int) and not isinstance(value, bool) and style and rng.random() < 0.15:
+        return rng.choice(['%d.0', '%d.00', '%de0', '%d0e-1', '%d.0E+0'] if value else ['0.0', '0e5']) \
+            .replace('%d', str(value))
+    return json.dumps(value)
+
+
+def respell(name, rng):
+    return rng.choice([name, name.lower(), name.upper(), name.swapcase()])
+
+
+class Generator:
+    def __init__(self, seed, shards):
+        self.rng = random.Random(seed)
+        self.shards = shards
+        self.site = model.Site(LOG_ID, SITE, SITE_KEY, shards, reply_allow=REPLY_ALLOW)
+        self.now = START_MS
+        self.sent = []     # (source, id, method, values) of commands so far
+        self.copies = []   # record steps so far
+        self.misplacing = True
+        self.ids = 0
+
+    def stream(self):
+        rng, steps = self.rng, []
+        if rng.random() < 0.8:
+            self.begin(steps)
+        for _ in range(rng.randint(1, 6)):
+            # In a step with SetPolicy nothing lies wrong: a batch may send its forwards before its
+            # commands, and the order of the two is not promised.
+            policies = rng.random() < 0.25
+            self.misplacing = not policies
+            for _ in range(rng.choice([1, 3, 6, 10])):
+                step = self.policy_step() if policies and rng.random() < 0.4 else self.step()
+                if policies and not self.lies_right(step):
+                    continue
+                self.add(steps, step)
+            self.site.run()
+            steps.append({'op': 'run'})
+            if rng.random() < 0.4:
+                steps.append({'op': rng.choice(['restart', 'rebuild'])})
+        return steps
+
+    def add(self, steps, step):
+        steps.append(step)
+        self.site.append(step['partition'], step['timestamp'], step['key'], step['value'],
+                         step['headers'], step['gap'])
+
+    def begin(self, steps):
+        """A small fleet, so that what follows finds something; now and then a large one."""
+        rng = self.rng
+        self.misplacing = False
+        devices = rng.sample(DEVICES, rng.randint(1, 4))
+        for number in devices:
+            self.add(steps, self.command('RegisterDevice', self.device(number), attributes=PLAIN))
+        names = [self.user() for _ in range(rng.randint(0, 6))]
+        if rng.random() < 0.01:
+            names = ['a\\u%d' % n for n in range(110)]
+        for name in names:
+            values = {'MachineResourceId': devices[0] if len(names) > 6 else rng.choice(devices),
+                      'UserAccountName': name, 'SourceId': self.source_ids(), 'TypeId': rng.choice([1, None])}
+            self.add(steps, self.command('CreateRelationship', values, attributes=PLAIN))
+        self.site.run()
+        steps.append({'op': 'run'})
+
+    def lies_right(self, step):
+        record = model.Record(step['partition'], 0, 0, step['key'], step['value'], step['headers'])
+        try:
+            command = model.decode(record)
+        except model.Undecodable:
+            return True
+        if command.values is None:
+            return True
+        return self.site.shards[step['partition']].shard_of(command) == step['partition']
+
+    # -- records -------------------------------------------------------------------------
+
+    def timestamp(self):
+        rng = self.rng
+        self.now += rng.choice([0, 1, 1, 7, 1000, 60_000, 60_000, -500, -90_000, -7_200_000, 1_700_000])
+        if rng.random() < 0.02:
+            self.now += 3_600_001
+        return -1 if rng.random() < 0.005 else self.now
+
+    def record(self, key, value, headers, partition=None):
+        if partition is None:
+            partition = model.slot_of_key(key or b'') % self.shards
+        step = {'op': 'record', 'partition': partition, 'gap': 0, 'timestamp': self.timestamp(),
+                'key': key, 'value': value, 'headers': headers}
+        if self.rng.random() < 0.03:
+            step['gap'] = self.rng.choice([1, 2, 3])
+        self.copies.append(step)
+        return step
+
+    def step(self):
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.12 and self.copies:
+            return self.repeat()
+        if kind < 0.19:
+            return self.broken_record()
+        if kind < 0.27:
+            return self.wrong_data()
+        if kind < 0.33:
+            return self.wrong_attribute()
+        if kind < 0.35:
+            return self.own_command()
+        return self.command(*self.good_command())
+
+    def repeat(self):
+        """An earlier record once more: as it was, elsewhere, or with other attributes."""
+        rng, step = self.rng, dict(self.rng.choice(self.copies))
+        step['timestamp'], step['gap'] = self.timestamp(), 0
+        step['headers'] = list(step['headers'])
+        if self.misplacing and rng.random() < 0.2:
+            step['partition'] = rng.randrange(self.shards)
+        if rng.random() < 0.15:
+            step['headers'].append(('ce_' + rng.choice(['actor', 'correlationid', 'replyto']), b'hr.replies'))
+        return step
+
+    def policy_step(self):
+        rng = self.rng
+        name, value = rng.choice([('devices.unknown', 'stub'), ('devices.unknown', 'refuse'),
+                                  ('devices.unknown', 'stub'), ('core.rules', '1'), ('core.rules', '2'),
+                                  ('core.rules', '0'), ('devices.unknown', 'maybe'), ('no.such', 'x'),
+                                  ('devices.unknown', '')])
+        return self.command('SetPolicy', {'Name': name, 'Value': value})
+
+    def own_command(self):
+        """AdoptPolicy and Tick as a stranger might forge them, and as agents send them."""
+        rng = self.rng
+        headers = rng.choice([[], [('kinlog_epoch', b'1;00112233445566778899aabbccddeeff')]])
+        source = rng.choice([self.site.source, '/hr'])
+        method, values = 'AdoptPolicy', {'Name': 'devices.unknown', 'Value': rng.choice(['stub', 'refuse']),
+                                         'Revision': rng.randint(1, 12)}
+        if rng.random() < 0.2:
+            values.update(rng.choice([{'Revision': 0}, {'Name': 'no.such'}, {'Value': 'x'},
+                                      {'Revision': Raw('9007199254740993')}]))
+        if rng.random() < 0.3:
+            method, values = 'Tick', {}
+            headers = rng.choice([[], [('kinlog_epoch', b'no epoch of anyone')]])
+        return self.command(method, values, source=source, more=headers,
+                            partition=rng.randrange(self.shards))
+
+    def good_command(self):
+        """(method, values) that mostly succeeds."""
+        rng = self.rng
+        method = rng.choices(
+            ['CreateRelationship', 'AddSource', 'RemoveSource', 'AddType', 'RemoveType',
+             'DeleteRelationship', 'RegisterDevice', 'RemoveDevice'], [30, 10, 14, 8, 8, 6, 20, 4])[0]
+        known = [number for shard in self.site.shards for number in shard.devices]
+        device = rng.choice(known) if known and rng.random() < 0.7 else rng.choice(DEVICES)
+        if method in model.INSTANCE_METHODS and rng.random() < 0.8 and not any(
+                shard.relationships for shard in self.site.shards):
+            method = 'CreateRelationship'
+        if method == 'RegisterDevice':
+            return method, self.device(rng.choice(DEVICES))
+        if method == 'RemoveDevice':
+            return method, {'ResourceID': device}
+        if method == 'CreateRelationship':
+            values = {'MachineResourceId': device, 'UserAccountName': self.user(),
+                      'SourceId': self.source_ids()}
+            if rng.random() < 0.5:
+                values['TypeId'] = rng.choice([1, [1], [1, 1], None])
+            return method, values
+        values = self.target(device)
+        if method in ('AddSource', 'RemoveSource'):
+            values['SourceId'] = self.source_ids()
+        elif method != 'DeleteRelationship':
+            values['TypeId'] = rng.choice([1, [1], [1, 1]])
+        return method, values
+
+    def device(self, number):
+        rng, values = self.rng, {'ResourceID': number, 'Name': self.rng.choice(NAMES)}
+        if rng.random() < 0.4:
+            values['ClientType'] = rng.choice([1, 0, 3, 4294967295, None])
+        if rng.random() < 0.4:
+            values['MACAddresses'] = rng.choice([[], ['00:11'], ['00:11', '00:11'], ['a' * 64] * 32, None])
+        if rng.random() < 0.3:
+            values['Domain'] = rng.choice(['CONTOSO', '\u00e9', None])
+        return values
+
+    def user(self):
+        rng = self.rng
+        return rng.choice(EDGE_USERS) if rng.random() < 0.06 else rng.choice(rng.choice(USERS))
+
+    def source_ids(self):
+        rng = self.rng
+        if rng.random() < 0.6:
+            return rng.choice([1, 2, 2, 3, 4, 5, 6, 7, 8, 9])
+        return [rng.randint(1, 9) for _ in range(rng.choice([1, 2, 3, 8]))]
+
+    def target(self, device):
+        """RelationshipResourceID, or ResourceID and UniqueUserName, or both; mostly of one that exists."""
+        rng = self.rng
+        rows = [row for shard in self.site.shards for row in shard.relationships.values()]
+        if rows and rng.random() < 0.85:
+            row = rng.choice(rows)
+            number, device, user = row.id, row.device, row.user
+            for spellings in USERS:
+                if user in spellings:
+                    user = rng.choice(spellings)
+        else:
+            number, user = rng.choice([1, 5, 176, 240, 241, 4294967295]), self.user()
+        choice = rng.random()
+        if choice < 0.4:
+            return {'RelationshipResourceID': number}
+        if choice < 0.8:
+            return {'ResourceID': device, 'UniqueUserName': user}
+        both = {'RelationshipResourceID': number, 'ResourceID': device, 'UniqueUserName': user}
+        if rng.random() < 0.3:
+            both.update(rng.choice([{'ResourceID': rng.choice(DEVICES)}, {'UniqueUserName': self.user()}]))
+        if rng.random() < 0.3:
+            del both[rng.choice(['ResourceID', 'UniqueUserName'])]
+        return both
+
+    # -- a command in a record -----------------------------------------------------------
+
+    def identity(self):
+        """(source, id): mostly new; sometimes one that was there, so that its content differs."""
+        rng = self.rng
+        if self.sent and rng.random() < 0.06:
+            return rng.choice(self.sent)
+        self.ids += 1
+        source = rng.choice(SOURCES)
+        name = 'c%d' % self.ids
+        if rng.random() < 0.02:
+            name = rng.choice([name.ljust(255, 'x'), '\u00e9' + name, name + ' x;y'])
+        self.sent.append((source, name))
+        return source, name
+
+    def attributes(self, method, values):
+        """Optional attributes, as text."""
+        rng, attributes = self.rng, {}
+        for name, chance, choices in (
+                ('correlationid', .15, ['corr', 'k' * 255, '']), ('causationid', .05, ['cause']),
+                ('traceparent', .05, ['00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01']),
+                ('tracestate', .04, ['a=b', 'a=' + 'b' * 510]), ('actor', .1, ['alice', '/hr', 'b\u00f6b', '']),
+                ('replyto', .1, ['-', 'helpdesk.replies', 'kinlog.replies', 'not.allowed', '']),
+                ('time', .1, ['2026-05-28T20:26:40Z', 'whenever']), ('subject', .05, ['x']),
+                ('dataschema', .03, ['urn:x'])):
+            if rng.random() < chance:
+                attributes[name] = rng.choice(choices)
+        if rng.random() < 0.08:
+            offset = rng.choice([-1000, 0, 1000, 10_000_000])
+            text = model.rfc3339(self.now + offset)
+            attributes['expirytime'] = rng.choice([
+                text, model.rfc3339(self.now + offset + 3_600_000)[:-1] + '+01:00', text[:-5] + 'Z',
+                text[:-1] + '999Z'])
+        if rng.random() < 0.15:
+            attributes['expectedversion'] = str(self.version(method, values))
+        return attributes
+
+    def version(self, method, values):
+        """The present version of what the command is about, or a stale one."""
+        rng = self.rng
+        if rng.random() < 0.3:
+            return rng.choice([0, 1, 2, 3, 9999999999999999999])
+        command = model.Command('x', 'x')
+        command.method = method
+        try:
+            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
+        except model.Fault:
+            return 0
+        shard = self.site.shards[self.site.shards[0].shard_of(command)]
+        return shard.aggregate(command, model.Record(0, 0, 0, None, None, []))[2] or 0
+
+    def key_and_partition(self, method, values):
+        rng = self.rng
+        command = model.Command('x', 'x')
+        command.method = method
+        partition = rng.randrange(self.shards)
+        key = b'policy' if method.endswith('Policy') else None
+        try:
+            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
+            partition = self.site.shards[partition].shard_of(command)
+            number = values.get('MachineResourceId', values.get('ResourceID'))
+            if 'RelationshipResourceID' in command.values:
+                row = self.site.shards[partition].relationships.get(command.values['RelationshipResourceID'])
+                number = row.device if row else None
+            if number is not None:
+                key = b'device:%d' % number
+        except (model.Fault, TypeError):
+            pass
+        if rng.random() < 0.1:
+            key = rng.choice([None, b'', b'policy', b'device:1', b'device:01', b'device:4294967296',
+                              b'\xff\x00', b'somebody\\else'])
+        if self.misplacing and rng.random() < 0.08:
+            partition = rng.randrange(self.shards)
+        return key, partition
+
+    def data(self, values, style=None):
+        """The JSON text of parameters, freely spelled."""
+        rng = self.rng
+        style = rng.random() < 0.5 if style is None else style
+        members = [(respell(name, rng) if style else name, value) for name, value in values.items()]
+        if style:
+            rng.shuffle(members)
+        return to_json(dict(members), rng, style)
+
+    def command(self, method, values, source=None, more=(), partition=None, text=None, attributes=None):
+        """A record with a command. text: data as it shall stand; attributes: replaced ones (None: gone;
+        bytes: as they are)."""
+        rng = self.rng
+        sender, identity = self.identity()
+        source = source or sender
+        envelope = {'specversion': '1.0', 'id': identity, 'source': source,
+                    'type': rng.choice([method, 'kinlog.%s.v1' % method])}
+        envelope.update(self.attributes(method, values))
+        envelope.update(attributes or {})
+        envelope = {name: value for name, value in envelope.items() if value is not None}
+        key, lies = self.key_and_partition(method, values)
+        more = list(more)
+        if self.misplacing and rng.random() < 0.05:
+            more.append(('kinlog_forwarded', rng.choice([b'0-17', b'3-99', b'forged'])))
+        if rng.random() < 0.05:
+            more.append(('x-other', rng.choice([b'\xff', b'', None, b'y'])))
+        if partition is None:
+            partition = lies
+        text = self.data(values) if text is None else text
+        if isinstance(text, str):
+            text = text.encode()
+        plain = all(isinstance(value, str) for value in envelope.values())
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            plain = False
+        if plain and text and rng.random() < 0.25:
+            return self.structured(envelope, text, key, partition, more)
+        headers = [('ce_' + name, value.encode() if isinstance(value, str) else value)
+                   for name, value in envelope.items()]
+        if rng.random() < 0.4:
+            headers.append(('content-type', rng.choice([b'application/json', b'Application/JSON; charset=utf-8'])))
+        if rng.random() < 0.2:
+            rng.shuffle(headers)
+        return self.record(key, text, headers + more, partition)
+
+    def structured(self, envelope, text, key, partition, more):
+        rng = self.rng
+        members = [(name, json.dumps(value)) for name, value in envelope.items()] + [('data', text.decode())]
+        version = envelope.get('expectedversion', '')
+        # As a number only where every reader of JSON takes it for the same number.
+        if version.isdigit() and int(version) < 2 ** 53 and not version.startswith('00') \
+                and rng.random() < 0.5:
+            members = [(n, v.strip('"') if n == 'expectedversion' else v) for n, v in members]
+        if rng.random() < 0.1:
+            members.append(('datacontenttype', '"application/json"'))
+        if rng.random() < 0.1:
+            members.append((rng.choice(['extension', 'correlationId']), '{"a":[1,null]}'))
+        if rng.random() < 0.1 and 'subject' not in envelope:
+            members.append(('subject', 'null'))
+        rng.shuffle(members)
+        value = '{' + ','.join(json.dumps(name) + ': ' + item for name, item in members) + '}'
+        headers = []
+        if rng.random() < 0.6:
+            headers.append((rng.choice(['content-type', 'Content-Type']), rng.choice(
+                [b'application/cloudevents+json', b'application/cloudevents+json; charset=UTF-8'])))
+            if rng.random() < 0.2:
+                headers.append(('ce_id', b'overruled'))
+        return self.record(key, value.encode(), headers + more, partition)
+
+    # -- what is wrong on purpose --------------------------------------------------------
+
+    def wrong_data(self):
+        """A known command whose data does not fit."""
+        rng = self.rng
+        method, values = self.good_command()
+        kind = rng.randrange(10)
+        if kind < 5:
+            values = self.wrong_values(method, dict(values))
+            return self.command(method, values, text=self.data(values))
+        text = self.data(values, style=False)
+        if kind == 5:  # a member twice, exactly or in two spellings
+            name, value = rng.choice(list(values.items()))
+            twice = json.dumps(rng.choice([name, name.lower(), name.upper()])) + ':' + to_json(value, rng, 0)
+            text = text[:-1] + ',' + twice + '}'
+        elif kind == 6:
+            text = rng.choice([json.dumps(text), '{"schema":null,"payload":' + text + '}', '[' + text + ']',
+                               '7', 'null', 'true', '{}', '[]', '""'])
+        elif kind == 7:
+            text = rng.choice([b'', b'not JSON', b'\x00\x00\x00\x00\x01' + text.encode(), text.encode()[:-1],
+                               text.encode() + b',', b'\xef\xbb\xbf' + text.encode(), b'{"ResourceID":01}',
+                               b'{"Name":"\xff\xfe"}', b'{"Name":"\xc0\xaf"}', b'{"Name":"\xed\xa0\x80"}',
+                               b'{"ResourceID":1,}', b"{'ResourceID':1}", b'{"ResourceID":NaN}',
+                               b'{"Name":"a\nb"}', b'[' * 10000, b'[' * 33 + b']' * 33,
+                               b'[{},{},' * 20000, b'{"a":"' + b'x' * 262144 + b'"}',
+                               b'[' + b'0,' * 5000 + b'0]', b'{"Name":"\\x"}', b'{"Name":"\\u12"}'])
+        elif kind == 8:
+            escape = rng.choice(['\\u0000', '\\ud800', '\\udc00x', '\\ud800\\ud800'])
+            name = rng.choice(['Name', 'UserAccountName', 'UniqueUserName', 'unknown'])
+            text = text[:-1] + ', "%s": "a\\\\b%s"}' % (name, escape) if name not in values else \
+                '{"%s": "a\\\\b%s"}' % (name, escape)
+        else:
+            text = None
+        if text is None:  # a tombstone
+            step = self.command(method, values, text=b'')
+            return {**step, 'value': None} if step['value'] == b'' else step
+        return self.command(method, values, text=text)
+
+    def wrong_values(self, method, values):
+        rng = self.rng
+        numbers = [Raw(text) for text in ('4294967296', '-1', '1.5', '1e400', '"1"', '0', 'true', '{}', '[]',
+                                          '[[1]]', '1e-400', '-0', '1E9999999', '[null]', '99999999999999999999')]
+        for _ in range(rng.choice([1, 1, 1, 2])):
+            name = rng.choice(list(values))
+            if rng.random() < 0.2:
+                values.pop(name)
+                if not values:
+                    return {'nothing': 1}
+            elif rng.random() < 0.15:
+                values[rng.choice(['Unknown', 'machine_resource_id', 'Tyr\u0131'])] = rng.choice([1, None, {}])
+            elif name in ('UserAccountName', 'UniqueUserName'):
+                values[name] = rng.choice(BAD_USERS + [7, None, ['a\\b']])
+            elif name == 'SourceId':
+                values[name] = rng.choice(numbers + [10, 0, [1, 0], [1, 10], [2, Raw('"3"')], [1] * 65, None])
+            elif name == 'TypeId':
+                values[name] = rng.choice(numbers + [2, 0, [1, 2], [1] * 65])
+            elif name == 'Name' or name == 'Domain':
+                values[name] = rng.choice(['', 'x' * 257, 3, None, ['x']])
+            elif name == 'MACAddresses':
+                values[name] = rng.choice([[''], ['x' * 65], ['x'] * 33, 'x', [None], [1]])
+            elif name == 'ClientType':
+                values[name] = rng.choice([text for text in numbers if text not in ('0', '-0')])
+            else:
+                values[name] = rng.choice(numbers + [None])
+        return values
+
+    def wrong_attribute(self):
+        """A command with one bad attribute; id and source are known."""
+        rng = self.rng
+        method, values = self.good_command()
+        bad = rng.choice([
+            {'specversion': '0.3'}, {'specversion': None}, {'type': 'NoSuchCommand'}, {'type': 'kinlog.AddType.v2'},
+            {'type': 'addsource'}, {'type': None}, {'type': 'b\u00f6se'}, {'type': b'\xff'}, {'type': 'x' * 256},
+            {'type': 'x' * 255}, {'type': 'with space; and ;'}, {'correlationid': 'x' * 256},
+            {'correlationid': 'a\x01b'}, {'correlationid': b'\xc3'}, {'correlationid': 'x' * 65536},
+            {'correlationid': 'x' * 921600}, {'causationid': 'x' * 256}, {'traceparent': 'x' * 256},
+            {'tracestate': 'x' * 513}, {'actor': 'x' * 256}, {'actor': 'a\nb'}, {'actor': 'a\u0085b'},
+            {'replyto': 'x' * 256}, {'replyto': '\x7f'}, {'subject': 'a\tb'}, {'time': '\r'}, {'dataschema': b'\x80'},
+            {'expirytime': 'tomorrow'}, {'expirytime': '2026-13-01T00:00:00Z'}, {'expirytime': '2026-02-29T00:00:00Z'},
+            {'expirytime': '2026-05-28T20:26:40'}, {'expectedversion': 'x'}, {'expectedversion': '-1'},
+            {'expectedversion': '1.5'}, {'expectedversion': '99999999999999999999'}, {'expectedversion': '00000000000000000001'},
+            'twice', 'content', 'batch', 'big', 'null'])
+        if isinstance(bad, dict):
+            return self.command(method, values, attributes=bad)
+        if bad == 'twice':
+            name = rng.choice(['specversion', 'type', 'correlationid', 'actor', 'replyto', 'expectedversion'])
+            old = {'specversion': b'1.0', 'type': method.encode()}.get(name, b'1')
+            return self.force_binary(method, values, [('ce_' + name, old)], {name: old})
+        if bad == 'content':
+            return self.force_binary(method, values, [('content-type', rng.choice(
+                [b'text/plain', b'application/xml', b'application/octet-stream']))], {'specversion': b'1.0'})
+        if bad == 'batch':
+            step = self.force_binary(method, values, [('content-type', rng.choice(
+                [b'application/cloudevents-batch+json', b'application/cloudevents+avro']))],
+                {'specversion': b'1.0'})
+            step['value'] = b'[]'
+            return step
+        if bad == 'big':
+            return self.force_binary(method, values, [('x-big', b'x' * 65536)], {'specversion': b'1.0'})
+        return self.force_binary(method, values, [], {rng.choice(['correlationid', 'actor', 'replyto']): None})
+
+    def force_binary(self, method, values, more, attributes):
+        """A binary record without a content type of its own; attributes as bytes, None = a null header."""
+        nulls = {name for name, value in attributes.items() if value is None}
+        given = {name: b'' if value is None else value for name, value in attributes.items()}
+        step = self.command(method, values, attributes=given)
+        step['headers'] = [(name, None if name[3:] in nulls and name.startswith('ce_') else value)
+                           for name, value in step['headers'] if name != 'content-type'] + more
+        return step
+
+    def broken_record(self):
+        """A record from which id and source cannot be known, or barely."""
+        rng = self.rng
+        key = rng.choice([None, b'device:1', b'policy', b'\xff', b'k' * 70000])
+        headers = [('ce_specversion', b'1.0'), ('ce_id', b'b1'), ('ce_source', b'/hr'), ('ce_type', b'Tick')]
+        value = rng.choice([None, b'', b'garbage', b'\x00\x00\x00\x00\x07{}', b'"{\\"specversion\\":\\"1.0\\"}"',
+                            b'{"schema":{},"payload":{"specversion":"1.0"}}', b'[]', b'{}', b'\xff', b'x' * 900000,
+                            b'{"specversion":"1.0","id":"b1","source":"/hr","type":"RemoveDevice","data":[' +
+                            b'[' * 40 + b']' * 40 + b']}'])
+        kind = rng.randrange(5)
+        if kind == 0:
+            headers = rng.choice([[], [('content-type', b'application/json')], [('other', b'x')],
+                                  [('content-type', b'application/cloudevents+json')],
+                                  [('content-type', b'application/cloudevents-batch+json')]])
+        elif kind == 1:
+            name = rng.choice(['ce_id', 'ce_source'])
+            bad = rng.choice([None, b'', b'x' * 256, b'\xff', b'a\x00b', b'a\x7fb', b'\xc2\x85'])
+            headers = [(n, bad if n == name else v) for n, v in headers]
+        elif kind == 2:
+            name = rng.choice(['ce_id', 'ce_source'])
+            headers = [(n, v) for n, v in headers if n != name] if rng.random() < 0.5 else \
+                headers + [(name, b'again')]
+        else:
+            headers, value = [], self.broken_structured()
+        return self.record(key, value, headers, rng.randrange(self.shards))
+
+    def broken_structured(self):
+        """Structured, mostly with an id or source that is none; sometimes only with doubtful data."""
+        rng = self.rng
+        members = {'specversion': '"1.0"', 'id': '"s%d"' % rng.randrange(10 ** 9), 'source': '"/hr"',
+                   'type': '"RemoveDevice"', 'data': '{"ResourceID":1}'}
+        name = rng.choice(list(members))
+        choices = {'id': ['7', 'null', '""', '"' + 'x' * 256 + '"', '"a\\u0000b"', '"\\ud800"', '"\\n"', '["a"]'],
+                   'specversion': ['1.0', 'null', '"2.0"'], 'type': ['7', 'null', '""', '{}'],
+                   'data': ['null', '"{}"', '[]', '{"ResourceID":1,"resourceid":1}', '{"ResourceID":"\\u0000"}',
+                            '{"ResourceID": 1, "ResourceID": 1}', '{"ResourceID":1,"x":"\\ud800"}', '0']}
+        choices['source'] = choices['id']
+        if rng.random() < 0.7:
+            members[name] = rng.choice(choices[name])
+        elif rng.random() < 0.5:
+            del members[name]
+        text = '{' + ','.join('"%s":%s' % item for item in members.items()) + '}'
+        if rng.random() < 0.15:
+            text = text[:-1] + ',"%s":"twice"}' % rng.choice(['id', 'source', 'actor', 'correlationid'])
+        if rng.random() < 0.1:
+            text = text[:-1] + rng.choice([',"x":"\udcff"}', ']', ',"x":' + '[' * 31 + ']' * 31 + '}'])
+        return text.encode('utf-8', 'surrogateescape')

@@ -1,0 +1,115 @@
+#!/usr/bin/env python3
+# model_driver.py - the model behind the driver's protocol, to test property_test.py itself.
+#
+# It says what the model says, with texts of its own where the wording is free.
+# KINLOG_MODEL_WRONG=<name> plants one of the slips in WRONG, which property_test.py must find.
+#
+# SPDX-License-Identifier: Apache-2.0
+import base64
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import kinlog_json  # noqa: E402
+import kinlog_model as model  # noqa: E402
+
+
+def encode(data):
+    if isinstance(data, str):
+        data = data.encode()
+    return None if data is None else base64.b64encode(data).decode('ascii')
+
+
+def decode(text):
+    return None if text is None else base64.b64decode(text)
+
+
+class Texts(model.Hints):
+    def description(self, shard, sequence, member):
+        return '%s %d: "free" text' % (member, sequence)
+
+
+def remove_last_source(shard, values, now):
+    """Forgets that the relationship ends with its last source."""
+    return shard.changed_set(values, 'Source', False)[1]
+
+
+def raise_core_time(shard, record):
+    """Lets a record without an event move core time."""
+    shard.core_time = max(shard.core_time, record.timestamp_ms)
+    honest_handle(shard, record)
+
+
+def fold_ascii(name):
+    return name.lower().encode()
+
+
+honest_handle = model.Shard.handle
+WRONG = {
+    'last-source': lambda: setattr(model.Shard, 'remove_source', remove_last_source),
+    'core-time': lambda: setattr(model.Shard, 'handle', raise_core_time),
+    'fold': lambda: setattr(model, 'fold_user_name', fold_ascii),
+    'minimum': lambda: model.COMMANDS.update(
+        RemoveDevice=[('ResourceID', model.integer_between(0, 2 ** 32), True)]),
+    'conflict': lambda: setattr(model.Command, 'content_hash', lambda self, key: 'x'),
+}
+
+
+class Served:
+    def __init__(self, op):
+        self.site = model.Site(op['log'], op['site'], bytes.fromhex(op['site_key']), op['shards'],
+                               op['prefix'], op['reply_allow'], op['start_offset'], hints=Texts())
+        self.told = {}
+
+    def new(self, shard, kind, things):
+        at = self.told.get((shard, kind), 0)
+        self.told[shard, kind] = len(things)
+        return things[at:]
+
+    def record(self, op):
+        site, partition = self.site, op['partition']
+        site.append(partition, op['timestamp'], decode(op['key']), decode(op['value']),
+                    [(name, decode(value)) for name, value in op['headers']],
+                    op['offset'] - site.next_offsets[partition])
+
+    def tell(self):
+        for shard in self.site.shards:
+            for event in self.new(shard.number, 'event', shard.events):
+                headers = event.headers() + [('kinlog_epoch', '1;' + '0' * 32)]
+                yield {'event': {'shard': shard.number, 'key': encode(event.key),
+                                 'headers': headers, 'data': event.data_text()}}
+            for answer in self.new(shard.number, 'answer', shard.answers):
+                yield {'answer': {**answer, 'key': encode(answer['key']),
+                                  'value': kinlog_json.dump(answer['value'])}}
+            for kind, things in (('forward', shard.forwards), ('dead_letter', shard.dead_letters),
+                                 ('command', shard.commands)):
+                for thing in self.new(shard.number, kind, things):
+                    thing = dict(thing, headers=[[n, encode(v)] for n, v in thing['headers']])
+                    for name in ('key', 'value'):
+                        if name in thing:
+                            thing[name] = encode(thing[name])
+                    yield {kind: thing}
+
+
+def main():
+    WRONG.get(os.environ.get('KINLOG_MODEL_WRONG'), lambda: None)()
+    served = None
+    for line in sys.stdin:
+        op = json.loads(line)
+        if op['op'] == 'open':
+            served = Served(op)
+        elif op['op'] == 'record':
+            served.record(op)
+        else:
+            if op['op'] == 'run':
+                served.site.run()
+                for item in served.tell():
+                    print(json.dumps(item))
+            elif op['op'] == 'views':
+                print(json.dumps({'views': served.site.views()}))
+            print('{"done":true}', flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,123 @@
+/* test_core.c - records through the core, where the property tests do not come.
+ *
+ * SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "agent/shard/answer.h"
+#include "agent/shard/core.h"
+#include "events/base/datetime.h"
+
+static const uint8_t site_key[SITE_KEY_SIZE] = {7};
+static const struct core_settings settings = {
+    .identity = {"00112233445566778899aabbccddeeff", "hq", 0, 1},
+    .site_key = site_key,
+    .commands_topic = "kinlog.commands",
+    .replies_topic = "kinlog.replies",
+};
+
+struct fixture {
+    struct kv *kv;
+    struct core *core;
+    int64_t offset;
+    struct error err;
+};
+
+static int setup(void **state)
+{
+    struct fixture *fixture = calloc(1, sizeof *fixture);
+
+    assert_int_equal(kv_open_memory(&fixture->kv, &fixture->err), 0);
+    assert_int_equal(core_open(fixture->kv, &settings, &fixture->core, &fixture->err), 0);
+    assert_int_equal(core_start_log(fixture->core, 0, &fixture->err), 0);
+    *state = fixture;
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    struct fixture *fixture = *state;
+
+    core_close(fixture->core);
+    kv_close(fixture->kv);
+    free(fixture);
+    return 0;
+}
+
+/* A device is registered by a record of this id and timestamp. */
+static struct core_outcome take(struct fixture *fixture, const char *id,
+                                int64_t timestamp_ms)
+{
+    struct header headers[] = {
+        {bytes_str("ce_specversion"), bytes_str("1.0")},
+        {bytes_str("ce_id"), bytes_str(id)},
+        {bytes_str("ce_source"), bytes_str("/test")},
+        {bytes_str("ce_type"), bytes_str("RegisterDevice")},
+    };
+    struct record record = {.offset = fixture->offset++,
+                            .timestamp_ms = timestamp_ms,
+                            .value = bytes_str("{\"ResourceID\":1}"),
+                            .headers = headers,
+                            .header_count = sizeof headers / sizeof headers[0]};
+    struct core_outcome outcome;
+
+    assert_int_equal(core_record(fixture->core, &record, &outcome, &fixture->err), 0);
+    return outcome;
+}
+
+/* A timestamp beyond the year 9999 is that year's end: an event's time is the same in the log and in the
+ * topic, which has it as text. */
+static void test_far_future(void **state)
+{
+    struct fixture *fixture = *state;
+    const struct core_event *events;
+    struct event parsed;
+    size_t count;
+
+    assert_int_equal(take(fixture, "one", INT64_MAX).result, CORE_DECIDED);
+    events = core_events(fixture->core, &count);
+    assert_int_equal(count, 2);
+    assert_int_equal(events[1].event.time_ms, TIME_MS_MAX);
+    assert_int_equal(
+        event_parse(&settings.identity, &events[1].record, &parsed, &fixture->err), 0);
+    assert_int_equal(parsed.time_ms, TIME_MS_MAX);
+    assert_int_equal(core_head(fixture->core)->time_ms, TIME_MS_MAX);
+}
+
+/* An answer is made of the events of one whole command; others are damage, not a want of memory. */
+static void test_answer_of_other_events(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer_maker *maker = answer_maker_new(&settings.identity);
+    struct kv_batch *batch = core_batch(fixture->core);
+    struct answer answer;
+    struct error err = {0};
+
+    struct core_outcome outcome = take(fixture, "one", 1780000000000);
+    assert_int_equal(answer_from_log(maker, fixture->kv, batch, outcome.first_sequence, 1,
+                                     &answer, &err),
+                     0);
+    assert_int_equal(answer_from_log(maker, fixture->kv, batch, 1, 1, &answer, &err),
+                     ERROR_CORRUPT);
+    error_clear(&err);
+    assert_int_equal(answer_from_log(maker, fixture->kv, batch, outcome.first_sequence, 0,
+                                     &answer, &err),
+                     ERROR_CORRUPT);
+    answer_maker_free(maker);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_far_future, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_of_other_events, setup, teardown),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
