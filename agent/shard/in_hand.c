@@ -17,6 +17,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,12 +48,14 @@ struct page {
 
 struct in_hand {
     struct page *page;
-    bool news;   /* a note was left behind at the opening */
-    bool locked; /* suspects, by this shard */
+    bool news;    /* a note was left behind at the opening */
+    bool counted; /* in shards_with_suspects */
+    bool locked;  /* turn, by this shard */
 };
 
-/* Held by the shard that has a suspect in hand. */
-static pthread_mutex_t suspects = PTHREAD_MUTEX_INITIALIZER;
+static atomic_uint shards_with_suspects;
+/* Held by the shard that has something in hand while there are suspects. */
+static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- the suspicion ----------------------------------------------------------------- */
 
@@ -79,6 +82,11 @@ static bool is_single(const struct span *span)
     return span->first == span->last;
 }
 
+static void acquit(struct page *page)
+{
+    suspect(page, &(struct span){0}, 0);
+}
+
 /* A note was left behind: its records are charged with one more death, or the first. */
 static void judge(struct page *page)
 {
@@ -95,12 +103,6 @@ static void judge(struct page *page)
 static bool one_by_one(const struct page *page)
 {
     return is_single(&page->suspect) || page->deaths >= BATCH_DEATHS_MAX;
-}
-
-static bool is_suspect(const struct page *page, uint64_t position)
-{
-    return page->deaths > 0 && position >= page->suspect.first &&
-           position <= page->suspect.last;
 }
 
 /* ---- the file ---------------------------------------------------------------------- */
@@ -158,15 +160,24 @@ static bool read_page(struct page *page, const struct log_identity *identity)
         memcmp(page->log, fresh.log, sizeof fresh.log) != 0)
         *page = fresh;
     if (page->check != check_of(page))
-        suspect(page, &fresh.suspect, 0);
+        acquit(page);
     if (page->note.first == 0)
         return false;
     judge(page);
     return true;
 }
 
+static void count_suspects(struct in_hand *hand, bool are_there)
+{
+    if (are_there && !hand->counted)
+        (void)atomic_fetch_add(&shards_with_suspects, 1);
+    if (!are_there && hand->counted)
+        (void)atomic_fetch_sub(&shards_with_suspects, 1);
+    hand->counted = are_there;
+}
+
 int in_hand_open(const char *folder, const struct log_identity *identity,
-                 struct in_hand **ret_hand, struct error *err)
+                 int64_t next_offset, struct in_hand **ret_hand, struct error *err)
 {
     struct in_hand *hand = calloc(1, sizeof *hand);
     char path[PATH_MAX];
@@ -188,6 +199,9 @@ int in_hand_open(const char *folder, const struct log_identity *identity,
         in_hand_close(hand);
         return code;
     }
+    if (next_offset >= 0 && hand->page->suspect.last <= (uint64_t)next_offset)
+        acquit(hand->page);
+    count_suspects(hand, hand->page->deaths > 0);
     *ret_hand = hand;
     return 0;
 }
@@ -198,6 +212,7 @@ void in_hand_close(struct in_hand *hand)
         return;
     if (hand->page != NULL) {
         in_hand_release(hand);
+        count_suspects(hand, false);
         (void)munmap(hand->page, sizeof *hand->page); /* fails for wrong addresses only */
     }
     free(hand);
@@ -244,9 +259,8 @@ void in_hand_take(struct in_hand *hand, const struct record *first,
     if (hand == NULL)
         return;
     struct page *page = hand->page;
-    if (!hand->locked && page->deaths > 0 && one_by_one(page) &&
-        is_suspect(page, (uint64_t)first->offset + 1)) {
-        (void)pthread_mutex_lock(&suspects);
+    if (!hand->locked && atomic_load(&shards_with_suspects) > 0) {
+        (void)pthread_mutex_lock(&turn);
         hand->locked = true;
     }
     page->note.timestamp_ms = first->timestamp_ms;
@@ -261,7 +275,7 @@ void in_hand_release(struct in_hand *hand)
     hand->page->note.first = 0;
     if (hand->locked) {
         hand->locked = false;
-        (void)pthread_mutex_unlock(&suspects);
+        (void)pthread_mutex_unlock(&turn);
     }
 }
 
@@ -269,7 +283,9 @@ void in_hand_committed(struct in_hand *hand)
 {
     if (hand == NULL)
         return;
-    if (hand->page->deaths > 0 && hand->page->note.last >= hand->page->suspect.last)
-        suspect(hand->page, &(struct span){0}, 0);
+    if (hand->page->deaths > 0 && hand->page->note.last >= hand->page->suspect.last) {
+        acquit(hand->page);
+        count_suspects(hand, false);
+    }
     in_hand_release(hand);
 }

@@ -17,8 +17,9 @@
  * is charged to that record; it is handled in a batch of its own from then on, and after
  * IN_HAND_DEATHS_MAX deaths with it in hand not at all. A death in the commit of a batch
  * of many is charged to all of them; after the second one each is handled alone. Only
- * deaths in a row count. Suspects are handled one at a time in the whole process, so that
- * none is charged with what the command of another shard has done.
+ * deaths in a row count. As long as any shard of the process has a suspect, the shards
+ * take turns: one of them has something in hand, the others wait. So a death is charged to
+ * the shard that caused it, and the counts of the others stand.
  *
  * All functions but in_hand_open take NULL: nothing is noted then.
  *
@@ -34,9 +35,9 @@
 struct in_hand;
 /* <folder>/shard-<n>.in-hand. One that is torn, of another version, or of another log's
  * shard is made anew. What was left behind is judged, and the count of deaths is durable
- * when this returns. */
+ * when this returns; records before next_offset are committed, and no suspects. */
 int in_hand_open(const char *folder, const struct log_identity *identity,
-                 struct in_hand **ret_hand, struct error *err);
+                 int64_t next_offset, struct in_hand **ret_hand, struct error *err);
 void in_hand_close(struct in_hand *hand);
 
 /* The last offset that may be in one batch with the record at `offset`, which is its
@@ -49,8 +50,8 @@ bool in_hand_is_deadly(const struct in_hand *hand, const struct record *record);
 bool in_hand_news(const struct in_hand *hand, int64_t *ret_first, int64_t *ret_last,
                   unsigned *ret_deaths);
 
-/* From here on a death is charged to the records first..last; suspects wait here for
- * those of other shards. */
+/* From here on a death is charged to the records first..last. Waits for its turn while
+ * there are suspects. */
 void in_hand_take(struct in_hand *hand, const struct record *first,
                   const struct record *last);
 /* Not any more. */

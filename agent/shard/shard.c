@@ -99,20 +99,20 @@ static void give_up_ownership(struct shard *shard)
     source_close(shard->commands);
     publisher_close(shard->publisher);
     outbox_close(shard->outbox);
+    in_hand_close(shard->hand);
     shard->commands = NULL;
     shard->publisher = NULL;
     shard->outbox = NULL;
+    shard->hand = NULL;
 }
 
 static void release(struct shard *shard)
 {
     give_up_ownership(shard);
-    in_hand_close(shard->hand);
     core_close(shard->core);
     atomic_store(&shard->closing_ms, clock_monotonic_ms());
     kv_close(shard->kv);
     atomic_store(&shard->closing_ms, 0);
-    shard->hand = NULL;
     shard->core = NULL;
     shard->kv = NULL;
 }
@@ -138,8 +138,8 @@ static void open_in_hand(struct shard *shard)
     int64_t first, last;
     unsigned deaths;
 
-    if (in_hand_open(shard->settings.folder->path, &shard->identity, &shard->hand,
-                     &err) != 0)
+    if (in_hand_open(shard->settings.folder->path, &shard->identity,
+                     core_head(shard->core)->next_offset, &shard->hand, &err) != 0)
         log_paced(4, shard->name, "%s", err.text);
     if (!in_hand_news(shard->hand, &first, &last, &deaths))
         return;

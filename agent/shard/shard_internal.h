@@ -34,7 +34,6 @@ struct shard {
     /* Open from shard_open to shard_close. */
     struct kv *kv;
     struct core *core;
-    struct in_hand *hand; /* NULL: the file could not be made */
     struct shard_status status;
     struct mark mark; /* durable: the row in the store */
     /* what the topic was last known to hold; rides in the next commit */
@@ -44,6 +43,7 @@ struct shard {
     struct publisher *publisher;
     struct outbox *outbox;
     struct source *commands;
+    struct in_hand *hand; /* NULL: the file could not be made */
     struct epoch epoch;
     /* when the last alarm about unpublished events was given, 0 = never */
     int64_t alarm_ms;

@@ -4,6 +4,8 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #define _GNU_SOURCE
+#include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -13,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -49,12 +52,19 @@ static int teardown(void **state)
     return 0;
 }
 
-static struct in_hand *open_hand(struct fixture *fixture)
+static struct in_hand *open_hand_of(struct fixture *fixture,
+                                    const struct log_identity *whose, int64_t next_offset)
 {
     struct in_hand *hand = NULL;
 
-    assert_int_equal(in_hand_open(fixture->folder, &identity, &hand, &fixture->err), 0);
+    assert_int_equal(
+        in_hand_open(fixture->folder, whose, next_offset, &hand, &fixture->err), 0);
     return hand;
+}
+
+static struct in_hand *open_hand(struct fixture *fixture)
+{
+    return open_hand_of(fixture, &identity, /* next_offset= */ 0);
 }
 
 static struct record record_at(int64_t offset)
@@ -265,6 +275,68 @@ static void test_damaged(void **state)
     }
 }
 
+/* Those that are committed are no suspects, whatever the note says: the process died
+ * after the commit. */
+static void test_already_committed(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (int times = 0; times < IN_HAND_DEATHS_MAX; times++)
+        take_and_end(fixture, 7, 7, KILLED);
+    in_hand_close(open_hand_of(fixture, &identity, /* next_offset= */ 7));
+    assert_true(is_deadly(fixture, 7));
+    in_hand_close(open_hand_of(fixture, &identity, /* next_offset= */ 8));
+    assert_false(is_deadly(fixture, 7));
+    assert_int_equal(batch_end(fixture, 7), INT64_MAX);
+}
+
+static void *take_in_thread(void *hand)
+{
+    struct record record = record_at(3);
+
+    in_hand_take(hand, &record, &record);
+    return NULL;
+}
+
+/* Is this hand kept waiting? One that is not gets its turn at once. */
+static bool waits(struct in_hand *hand, pthread_t *ret_thread)
+{
+    struct timespec until;
+
+    assert_int_equal(pthread_create(ret_thread, NULL, take_in_thread, hand), 0);
+    assert_int_equal(clock_gettime(CLOCK_REALTIME, &until), 0);
+    until.tv_nsec += 200 * 1000 * 1000;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    return pthread_timedjoin_np(*ret_thread, NULL, &until) == ETIMEDOUT;
+}
+
+/* While there is a suspect the shards take turns; without one they do not. */
+static void test_turns(void **state)
+{
+    struct fixture *fixture = *state;
+    struct log_identity neighbour = identity;
+    struct record record = record_at(7);
+    char path[sizeof fixture->file];
+    pthread_t thread;
+
+    neighbour.shard = 2;
+    for (int suspects = 0; suspects < 2; suspects++) {
+        struct in_hand *hand = open_hand(fixture);
+        struct in_hand *other = open_hand_of(fixture, &neighbour, 0);
+        in_hand_take(hand, &record, &record);
+        assert_int_equal(waits(other, &thread), suspects);
+        in_hand_committed(hand);
+        if (suspects > 0)
+            assert_int_equal(pthread_join(thread, NULL), 0);
+        in_hand_close(other);
+        in_hand_close(hand);
+        take_and_end(fixture, 7, 7, KILLED);
+    }
+    snprintf(path, sizeof path, "%s/shard-2.in-hand", fixture->folder);
+    unlink(path);
+}
+
 /* A file that cannot be made is an error that names it; without one nothing is noted. */
 static void test_no_file(void **state)
 {
@@ -274,7 +346,7 @@ static void test_no_file(void **state)
     int64_t first, last;
     unsigned count;
 
-    assert_int_equal(in_hand_open("/nowhere/at/all", &identity, &hand, &fixture->err),
+    assert_int_equal(in_hand_open("/nowhere/at/all", &identity, 0, &hand, &fixture->err),
                      ERROR_IO);
     assert_non_null(strstr(fixture->err.text, "/nowhere/at/all/shard-1.in-hand"));
     assert_null(hand);
@@ -298,6 +370,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_other_record, setup, teardown),
         cmocka_unit_test_setup_teardown(test_orderly_end, setup, teardown),
         cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_already_committed, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
         cmocka_unit_test_setup_teardown(test_no_file, setup, teardown),
     };
 
