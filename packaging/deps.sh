@@ -16,6 +16,7 @@ librocksdb-dev       | -    | to store log and views
 libjansson-dev       | -    | to read schemas and answers
 libssl-dev           | -    | for SHA-256 and HMAC
 libutf8proc-dev      | -    | to compare user names
+libcsv-dev           | -    | to read CSV files
 libjemalloc-dev      | -    | to allocate memory with less processor time
 kcat                 | kcat | to look at topics, as the demo suggests
 '

@@ -45,6 +45,24 @@ static const struct cli_option send_options[] = {
     NO_OPTION,
 };
 
+static const struct cli_option import_options[] = {
+    {"header", NULL, "the file's first line names the columns, or is to be passed over"},
+    {"columns", "NAMES", "what the columns are, as Users,Devices,Ignored"},
+    {"dry-run", NULL, "check all rows and count; send nothing"},
+    {"result", "FILE|-",
+     "one line for each row: line number, outcome, reason (default: FILE.result.csv)"},
+    {"run", "NAME", "decide rows anew that an earlier import of the file had decided"},
+    {"source", "SOURCE", "who sends, as a URI reference (default /kinlog/import)"},
+    {"actor", "ACTOR", "on whose word (default: the source)"},
+    {"timeout", "TIME", "give up when no answer comes for so long (default 30s)"},
+    NO_OPTION,
+};
+
+static const struct cli_option export_options[] = {
+    {"header", NULL, "begin with a line that names the columns"},
+    NO_OPTION,
+};
+
 static const struct cli_option list_options[] = {
     {"user", "USER",
      "relationships of this user: domain\\user, or the part behind the backslash"},
@@ -160,6 +178,55 @@ const struct cli_command cli_commands[] = {
         .has_json = true,
         .exits = EXITS_SEND,
         .run = cmd_send,
+    },
+    {
+        .name = "import",
+        .summary = "send a command for each row of a CSV file",
+        .usage = "import affinity|devices FILE|- [--header] [--columns NAMES]\n"
+                 "    [--dry-run] [--result FILE|-] [--run NAME]",
+        .description =
+            "affinity: Users, Devices (CreateRelationship by the administrator, as "
+            "primary user)\n"
+            "devices:  ResourceID, Name[, ClientType[, MACAddresses[, Domain]]] "
+            "(RegisterDevice)\n"
+            "\n"
+            "A user is domain\\user. A device is its name, looked up in the data folder, "
+            "or\n"
+            "device:RESOURCEID. Several MACAddresses are separated by semicolons. The "
+            "file "
+            "is CSV\n"
+            "as of RFC 4180, in UTF-8, or in UTF-16 with its mark. A row that is refused "
+            "does not\n"
+            "keep back the others.\n"
+            "\n"
+            "An import that was cut short is run again: rows that were decided get the "
+            "same answer\n"
+            "again, without a second effect.",
+        .options = import_options,
+        .examples = "  kinlog import devices devices.csv --header\n"
+                    "  kinlog import affinity users.csv --dry-run\n"
+                    "  kinlog import affinity report.csv --header --columns "
+                    "Ignored,Devices,Users\n",
+        .words = "affinity devices",
+        .has_json = true,
+        .exits = EXITS_SEND,
+        .run = cmd_import,
+    },
+    {
+        .name = "export",
+        .summary = "print relationships or devices as CSV, as import reads it",
+        .usage = "export affinity|devices [--header]",
+        .description = "Reads the views in the data folder, whether the agent runs or "
+                       "not. Affinity is user\n"
+                       "and device of each relationship, whatever its sources; a device "
+                       "of which the name is\n"
+                       "not its own alone is written as device:RESOURCEID.",
+        .options = export_options,
+        .examples = "  kinlog export devices --header > devices.csv\n"
+                    "  kinlog export affinity > users.csv\n",
+        .words = "affinity devices",
+        .exits = EXITS_USUAL,
+        .run = cmd_export,
     },
     {
         .name = "get",
