@@ -15,6 +15,7 @@
 
 #define TIMEOUT_DEFAULT "30s"
 #define RESULT_SUFFIX ".result.csv"
+#define WIDTH 80
 
 /* ---- arguments --------------------------------------------------------------------- */
 
@@ -91,26 +92,26 @@ static void print_counts(FILE *out, const struct importing *importing,
     (void)fputs(".\n", out);
 }
 
+static void print_refusal(FILE *out, const struct import_refusal *refusal)
+{
+    struct buf text = BUF_INIT;
+    int column = fprintf(out, "  line %" PRIu64 ": ", refusal->line);
+
+    if (refusal->outcome == IMPORT_CONFLICT)
+        (void)buf_append_str(&text, "conflict: ");
+    (void)table_escape(&text, refusal->reason);
+    print_wrapped(out, column > 0 ? (size_t)column : 0, WIDTH, buf_cstr(&text));
+    buf_release(&text);
+}
+
 static void print_refusals(FILE *out, const struct import_summary *summary)
 {
-    static const char *const titles[] = {"LINE", "<OUTCOME", "<REASON", NULL};
     uint64_t count = summary->counts[IMPORT_REFUSED] + summary->counts[IMPORT_CONFLICT];
 
-    if (count == 0)
-        return;
-    (void)fputc('\n', out);
-    struct table *table = table_new(out, titles);
-    for (size_t i = 0; i < summary->refusal_count; i++) {
-        const struct import_refusal *refusal = &summary->refusals[i];
-
-        table_cell(table, "%" PRIu64, refusal->line);
-        table_text(table, bytes_str(import_outcome_names[refusal->outcome]));
-        table_text(table, refusal->reason);
-    }
-    table_free(table);
+    for (size_t i = 0; i < summary->refusal_count; i++)
+        print_refusal(out, &summary->refusals[i]);
     if (count > summary->refusal_count)
-        (void)fprintf(out, "and %" PRIu64 " more\n", count - summary->refusal_count);
-    (void)fputc('\n', out);
+        (void)fprintf(out, "  and %" PRIu64 " more\n", count - summary->refusal_count);
 }
 
 static void print_text(FILE *out, const struct importing *importing,

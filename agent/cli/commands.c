@@ -46,15 +46,14 @@ static const struct cli_option send_options[] = {
 };
 
 static const struct cli_option import_options[] = {
-    {"header", NULL, "the file's first line names the columns, or is to be passed over"},
+    {"header", NULL, "the first line names the columns, or is passed over"},
     {"columns", "NAMES", "what the columns are, as Users,Devices,Ignored"},
     {"dry-run", NULL, "check all rows and count; send nothing"},
-    {"result", "FILE|-",
-     "one line for each row: line number, outcome, reason (default: FILE.result.csv)"},
-    {"run", "NAME", "decide rows anew that an earlier import of the file had decided"},
-    {"source", "SOURCE", "who sends, as a URI reference (default /kinlog/import)"},
+    {"result", "FILE|-", "a line for each row (default: FILE.result.csv)"},
+    {"run", "NAME", "decide anew what an earlier import had decided"},
+    {"source", "SOURCE", "who sends, as a URI (default /kinlog/import)"},
     {"actor", "ACTOR", "on whose word (default: the source)"},
-    {"timeout", "TIME", "give up when no answer comes for so long (default 30s)"},
+    {"timeout", "TIME", "give up after so long without an answer (30s)"},
     NO_OPTION,
 };
 
@@ -185,23 +184,28 @@ const struct cli_command cli_commands[] = {
         .usage = "import affinity|devices FILE|- [--header] [--columns NAMES]\n"
                  "    [--dry-run] [--result FILE|-] [--run NAME]",
         .description =
-            "affinity: Users, Devices (CreateRelationship by the administrator, as "
-            "primary user)\n"
-            "devices:  ResourceID, Name[, ClientType[, MACAddresses[, Domain]]] "
-            "(RegisterDevice)\n"
+            "affinity: Users,Devices. Makes the user a primary user of the device, by "
+            "the\n"
+            "          administrator (CreateRelationship with SourceId 2, TypeId 1).\n"
+            "devices:  ResourceID,Name and, as far as they are there, "
+            "ClientType,MACAddresses,\n"
+            "          Domain (RegisterDevice).\n"
             "\n"
-            "A user is domain\\user. A device is its name, looked up in the data folder, "
-            "or\n"
-            "device:RESOURCEID. Several MACAddresses are separated by semicolons. The "
-            "file "
-            "is CSV\n"
-            "as of RFC 4180, in UTF-8, or in UTF-16 with its mark. A row that is refused "
-            "does not\n"
-            "keep back the others.\n"
+            "A user is written as domain\\user, a device by its name, which is looked up "
+            "in\n"
+            "the data folder, or as device:RESOURCEID; several MACAddresses are "
+            "separated by\n"
+            "semicolons. The file is CSV (RFC 4180), in UTF-8, or in UTF-16 with a byte "
+            "order\n"
+            "mark. A row that is refused does not keep back the others. What became of "
+            "each\n"
+            "row (its line, the outcome, the reason) is written to FILE.result.csv; for "
+            "a\n"
+            "dry run or standard input, only if --result is given.\n"
             "\n"
-            "An import that was cut short is run again: rows that were decided get the "
-            "same answer\n"
-            "again, without a second effect.",
+            "An import that was cut short is run again: a row that was decided gets the "
+            "same\n"
+            "answer again, and nothing happens twice.",
         .options = import_options,
         .examples = "  kinlog import devices devices.csv --header\n"
                     "  kinlog import affinity users.csv --dry-run\n"
@@ -216,11 +220,14 @@ const struct cli_command cli_commands[] = {
         .name = "export",
         .summary = "print relationships or devices as CSV, as import reads it",
         .usage = "export affinity|devices [--header]",
-        .description = "Reads the views in the data folder, whether the agent runs or "
-                       "not. Affinity is user\n"
-                       "and device of each relationship, whatever its sources; a device "
-                       "of which the name is\n"
-                       "not its own alone is written as device:RESOURCEID.",
+        .description =
+            "Reads the views in the data folder, whether the agent runs or not. affinity "
+            "is\n"
+            "user and device of each relationship, whatever its sources. A device whose "
+            "name\n"
+            "is that of another one, too, is written as device:RESOURCEID; one that has "
+            "no\n"
+            "name yet is left out of devices.",
         .options = export_options,
         .examples = "  kinlog export devices --header > devices.csv\n"
                     "  kinlog export affinity > users.csv\n",

@@ -8,7 +8,6 @@
 #include <string.h>
 #include <strings.h>
 
-#include "agent/cli/send_value.h"
 #include "agent/config/spelling.h"
 
 #define IGNORED "Ignored"
@@ -120,11 +119,10 @@ static int add_column(struct csv_mapping *mapping, struct bytes name, struct err
     for (size_t i = 0; i < kind->column_count; i++)
         spelling_try(&spelling, kind->columns[i].name);
     if (spelling_best(&spelling) != NULL)
-        return error_set(err, ERROR_USAGE, "%s have no column %s; did you mean %s?",
-                         kind->name, text, spelling_best(&spelling));
+        return error_set(err, ERROR_USAGE, "there is no column %s; did you mean %s?",
+                         text, spelling_best(&spelling));
     return error_set(err, ERROR_USAGE,
-                     "%s have no column %s; what is not wanted is named Ignored",
-                     kind->name, text);
+                     "there is no column %s; what is not wanted is named Ignored", text);
 }
 
 static int check_required(const struct csv_mapping *mapping, struct error *err)
@@ -259,17 +257,30 @@ static void refuse_candidates(const struct making *making, struct bytes name,
     (void)buf_append_str(making->reason, "; write the one that is meant");
 }
 
-/* 0, or 1 = refused. */
+/* Each returns 0, or 1 = refused. */
+
+static int append_number(const struct making *making, struct bytes cell)
+{
+    size_t digits = 0;
+
+    while (digits < cell.size && cell.data[digits] >= '0' && cell.data[digits] <= '9')
+        digits++;
+    if (cell.size == 0 || digits < cell.size || (cell.size > 1 && cell.data[0] == '0')) {
+        (void)buf_append_str(making->reason, "a whole number is wanted");
+        return 1;
+    }
+    (void)buf_append_bytes(making->out, cell); /* the agent judges its size */
+    return 0;
+}
+
 static int append_device(const struct making *making, struct bytes cell)
 {
     struct bytes prefix = bytes_str(ID_PREFIX);
     size_t first, count;
 
-    if (bytes_has_prefix(cell, prefix)) { /* the agent judges the number */
-        send_scalar_append(making->out, CODEC_INTEGER,
-                           bytes_of(cell.data + prefix.size, cell.size - prefix.size));
-        return 0;
-    }
+    if (bytes_has_prefix(cell, prefix))
+        return append_number(making,
+                             bytes_of(cell.data + prefix.size, cell.size - prefix.size));
     count = device_names_find(making->names, cell, &first);
     if (count == 1) {
         (void)buf_append_u64dec(making->out, device_names_id(making->names, first));
@@ -350,22 +361,19 @@ static int append_member(const struct making *making, const struct csv_column *c
         (void)buf_append_byte(out, ',');
     (void)buf_append_json_string(out, bytes_str(column->parameter));
     (void)buf_append_byte(out, ':');
-    switch (column->form) {
-    case CSV_TEXT:
+    if (column->form == CSV_TEXT) {
         (void)buf_append_json_string(out, cell);
-        break;
-    case CSV_NUMBER:
-        send_scalar_append(out, CODEC_INTEGER, cell);
-        break;
-    case CSV_DEVICE:
-    case CSV_LIST:
-        (void)buf_printf(making->reason, "%s: ", column->name);
-        r = column->form == CSV_DEVICE ? append_device(making, cell)
-                                       : append_list(making, cell, err);
-        if (r == 0)
-            buf_clear(making->reason);
-        break;
+        return 0;
     }
+    (void)buf_printf(making->reason, "%s: ", column->name);
+    if (column->form == CSV_NUMBER)
+        r = append_number(making, cell);
+    else if (column->form == CSV_DEVICE)
+        r = append_device(making, cell);
+    else
+        r = append_list(making, cell, err);
+    if (r == 0)
+        buf_clear(making->reason);
     return r;
 }
 

@@ -247,6 +247,11 @@ int csv_reader_next(struct csv_reader *reader, struct csv_row *ret_row, struct e
     return reader->row_done ? finish_row(reader, ret_row, err) : 1;
 }
 
+size_t csv_reader_left(const struct csv_reader *reader)
+{
+    return reader->piece.size;
+}
+
 void csv_append(struct buf *out, char delimiter, struct bytes field)
 {
     bool quoted = false;

@@ -40,6 +40,9 @@ void csv_reader_free(struct csv_reader *reader); /* NULL is fine */
 int csv_reader_next(struct csv_reader *reader, struct csv_row *ret_row,
                     struct error *err);
 
+/* How many bytes of the last piece are not yet read. */
+size_t csv_reader_left(const struct csv_reader *reader);
+
 /* Appends a field, quoted where it must be. */
 void csv_append(struct buf *out, char delimiter, struct bytes field);
 

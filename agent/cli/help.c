@@ -7,10 +7,13 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/send_value.h"
+#include "agent/cli/table.h"
 #include "agent/config/spelling.h"
 #include "agent/kafka/kafka.h"
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
+
+#define HELP_WIDTH 88
 
 static const char *const exit_meanings[EXIT_CODES] = {
     [EXIT_DONE] = "done",
@@ -126,27 +129,6 @@ static void print_types(FILE *out)
     }
 }
 
-/* Breaks text at blanks. */
-static void print_wrapped(FILE *out, const char *indent, const char *text)
-{
-    size_t width = 88 - strlen(indent);
-
-    while (*text != '\0') {
-        size_t size = strlen(text);
-
-        if (size > width) {
-            size = width;
-            while (size > 0 && text[size] != ' ')
-                size--;
-            if (size == 0)
-                size = strcspn(text, " ");
-        }
-        (void)fprintf(out, "%s%.*s\n", indent, (int)size, text);
-        text += size;
-        text += strspn(text, " ");
-    }
-}
-
 static void print_type(FILE *out, const struct schema_entry *entry)
 {
     static const char *const kinds[] = {
@@ -157,12 +139,14 @@ static void print_type(FILE *out, const struct schema_entry *entry)
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
-    print_wrapped(out, "", codec_schema_description(entry->schema));
+    print_wrapped(out, /* indent= */ 0, HELP_WIDTH,
+                  codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
         (void)fprintf(out, "  %s (%s%s)\n", member->name, kinds[member->kind],
                       member->required ? "" : ", optional");
-        print_wrapped(out, "      ", member->description);
+        (void)fputs("      ", out);
+        print_wrapped(out, 6, HELP_WIDTH, member->description);
     }
     (void)fprintf(out, "\nSent by:\n  kinlog send %s", entry->name);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {

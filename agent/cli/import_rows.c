@@ -14,9 +14,9 @@
 #include "agent/cli/csv_reader.h"
 
 const char *const import_outcome_names[IMPORT_OUTCOMES] = {
-    [IMPORT_ACCEPTED] = "accepted",   [IMPORT_UNCHANGED] = "unchanged",
-    [IMPORT_REFUSED] = "refused",     [IMPORT_CONFLICT] = "conflict",
-    [IMPORT_NO_ANSWER] = "no answer", [IMPORT_READY] = "ready",
+    [IMPORT_READY] = "ready",         [IMPORT_ACCEPTED] = "accepted",
+    [IMPORT_UNCHANGED] = "unchanged", [IMPORT_REFUSED] = "refused",
+    [IMPORT_CONFLICT] = "conflict",   [IMPORT_NO_ANSWER] = "no answer",
 };
 
 struct row {

@@ -16,14 +16,13 @@
 
 #define IMPORT_WINDOW 1000 /* enough to keep an agent busy; a megabyte or so */
 
-/* The first four are those of answers. */
 enum import_outcome {
+    IMPORT_READY, /* would be sent, but for --dry-run */
     IMPORT_ACCEPTED,
     IMPORT_UNCHANGED,
     IMPORT_REFUSED,
     IMPORT_CONFLICT,
     IMPORT_NO_ANSWER,
-    IMPORT_READY, /* would be sent, but for --dry-run */
     IMPORT_OUTCOMES
 };
 extern const char *const import_outcome_names[IMPORT_OUTCOMES];

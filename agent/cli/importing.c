@@ -20,13 +20,21 @@ static bool stopped(const struct importing *importing)
     return importing->silent || importing->failed.code != 0 || interrupt_seen();
 }
 
+static void show_progress(struct importing *importing)
+{
+    uint64_t position = csv_file_position(importing->file);
+    size_t left = csv_reader_left(importing->reader);
+
+    progress_step(&importing->progress, position > left ? position - left : 0,
+                  csv_file_size(importing->file));
+}
+
 /* ---- before the first command ------------------------------------------------------ */
 
-static int read_header(struct importing *importing, struct csv_reader *reader,
-                       struct error *err)
+static int read_header(struct importing *importing, struct error *err)
 {
     struct csv_row row;
-    int r = csv_reader_next(reader, &row, err);
+    int r = csv_reader_next(importing->reader, &row, err);
 
     if (r != 0)
         return r;
@@ -202,6 +210,7 @@ static int listen(struct importing *importing, bool all, struct error *err)
         r = exchange_next(importing->exchange, &answer, err);
         if (r == 0)
             r = take_answer(importing, &answer, err);
+        show_progress(importing);
     }
     return r < 0 ? r : 0;
 }
@@ -288,36 +297,33 @@ static int take_row(struct importing *importing, const struct csv_row *row,
                               : post(importing, row->line, err);
 }
 
-static int take_rows(struct importing *importing, struct csv_reader *reader,
-                     struct error *err)
+static int take_rows(struct importing *importing, struct error *err)
 {
     struct csv_row row;
     int r = 0;
 
-    while (!stopped(importing) && (r = csv_reader_next(reader, &row, err)) == 0 &&
+    while (!stopped(importing) &&
+           (r = csv_reader_next(importing->reader, &row, err)) == 0 &&
            (r = take_row(importing, &row, err)) == 0) {
         importing->progress.count++;
-        progress_step(&importing->progress, csv_file_position(importing->file),
-                      csv_file_size(importing->file));
+        show_progress(importing);
     }
     return r < 0 ? r : 0;
 }
 
 int importing_run(struct importing *importing, struct error *err)
 {
-    struct csv_reader *reader = NULL;
-    int r = csv_reader_new(',', csv_file_read, importing->file, &reader, err);
+    int r = csv_reader_new(',', csv_file_read, importing->file, &importing->reader, err);
 
     progress_begin(&importing->progress, importing->dry_run ? "checking" : "importing");
     importing->progress.unit = "rows";
     if (r == 0 && importing->header)
-        r = read_header(importing, reader, err);
+        r = read_header(importing, err);
     if (r == 0)
-        r = take_rows(importing, reader, err);
+        r = take_rows(importing, err);
     if (r == 0)
         r = listen(importing, /* all= */ true, err);
     progress_end(&importing->progress);
-    csv_reader_free(reader);
     if (r >= 0 && importing->failed.code != 0)
         r = error_set(err, importing->failed.code, "%s", importing->failed.text);
     if (import_rows_give_up(importing->rows, r < 0 ? NULL : err) < 0 && r >= 0)
@@ -329,6 +335,7 @@ int importing_run(struct importing *importing, struct error *err)
 
 void importing_release(struct importing *importing)
 {
+    csv_reader_free(importing->reader);
     exchange_close(importing->exchange);
     device_names_free(importing->names);
     buf_release(&importing->data);

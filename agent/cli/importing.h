@@ -30,6 +30,7 @@ struct importing {
     struct import_rows *rows;
     struct outgoing outgoing; /* source and actor are given */
     /* what follows is found on the way */
+    struct csv_reader *reader;
     struct csv_mapping mapping;
     struct device_names *names;
     struct exchange *exchange;

@@ -52,7 +52,7 @@ static void append_guess(struct buf *out, struct bytes text)
         (void)buf_append_json_string(out, text);
 }
 
-void send_scalar_append(struct buf *out, enum codec_kind kind, struct bytes text)
+static void append_scalar(struct buf *out, enum codec_kind kind, struct bytes text)
 {
     bool raw = false;
 
@@ -77,12 +77,12 @@ static void append_list(struct buf *out, enum codec_kind item_kind, struct bytes
 
         if (!first)
             (void)buf_append_byte(out, ',');
-        send_scalar_append(out, item_kind, bytes_of(text.data, size));
+        append_scalar(out, item_kind, bytes_of(text.data, size));
         size += comma != NULL;
         text = bytes_of(text.data + size, text.size - size);
         if (comma != NULL && text.size == 0) { /* "2," ends in an empty item */
             (void)buf_append_byte(out, ',');
-            send_scalar_append(out, item_kind, bytes_str(""));
+            append_scalar(out, item_kind, bytes_str(""));
         }
     }
     (void)buf_append_byte(out, ']');
@@ -103,9 +103,9 @@ static void append_value(struct buf *out, const struct codec_member *member,
     else if (list)
         append_list(out, member->item_kind, text);
     else if (member->kind == CODEC_SCALAR_OR_ARRAY)
-        send_scalar_append(out, member->item_kind, text);
+        append_scalar(out, member->item_kind, text);
     else
-        send_scalar_append(out, member->kind, text);
+        append_scalar(out, member->kind, text);
 }
 
 /* Without regard to case, as the agent does it. */

@@ -20,9 +20,6 @@
  * */
 const struct schema_entry *send_type_find(const char *type);
 
-/* Appends one value, as JSON of that kind if it is such, else as a string. */
-void send_scalar_append(struct buf *out, enum codec_kind kind, struct bytes text);
-
 /* Told about a parameter that the schema does not know; nearest may be NULL. */
 typedef void (*send_unknown_fn)(const struct schema_entry *entry, const char *name,
                                 const char *nearest);

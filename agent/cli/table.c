@@ -91,6 +91,28 @@ size_t table_escape(struct buf *out, struct bytes text)
     return width;
 }
 
+void print_wrapped(FILE *out, size_t column, size_t width, const char *text)
+{
+    bool first = true;
+
+    width -= column;
+    do {
+        size_t size = strlen(text);
+
+        if (size > width) {
+            size = width;
+            while (size > 0 && text[size] != ' ')
+                size--;
+            if (size == 0)
+                size = strcspn(text, " ");
+        }
+        (void)fprintf(out, "%*s%.*s\n", first ? 0 : (int)column, "", (int)size, text);
+        first = false;
+        text += size;
+        text += strspn(text, " ");
+    } while (*text != '\0');
+}
+
 /* ---- printing ---------------------------------------------------------------------- */
 
 static void print_cell(const struct table *table, size_t index, const char *text,

@@ -36,4 +36,8 @@ void table_free(struct table *table); /* NULL is fine */
  * columns. */
 size_t table_escape(struct buf *out, struct bytes text);
 
+/* Prints text that begins in this column, broken at blanks before the width, its further
+ * lines indented to the same column. */
+void print_wrapped(FILE *out, size_t column, size_t width, const char *text);
+
 #endif
