@@ -78,7 +78,7 @@ static int write_error(const struct import_rows *rows, struct error *err)
                      "cannot write %s: %s", rows->path, strerror(errno));
 }
 
-static int open_file(struct import_rows *rows, struct error *err)
+int import_rows_open(struct import_rows *rows, struct error *err)
 {
     if (rows->path == NULL || rows->file != NULL)
         return 0;
@@ -92,7 +92,7 @@ static int open_file(struct import_rows *rows, struct error *err)
 
 static int write_row(struct import_rows *rows, const struct row *row, struct error *err)
 {
-    int r = open_file(rows, err);
+    int r = import_rows_open(rows, err);
 
     if (r < 0 || rows->file == NULL)
         return r;

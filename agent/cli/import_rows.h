@@ -30,10 +30,13 @@ extern const char *const import_outcome_names[IMPORT_OUTCOMES];
 enum import_outcome import_outcome_of(const char *name);
 
 struct import_rows;
-/* path: of the file that gets one line for each row, made with the first one; NULL =
- * none, "-" = standard output; borrowed. */
+/* path: of the file that gets one line for each row, made when the first one is done with;
+ * NULL = none, "-" = standard output; borrowed. */
 int import_rows_new(const char *path, struct import_rows **ret_rows, struct error *err);
 void import_rows_free(struct import_rows *rows); /* NULL is fine */
+
+/* Makes the file now. */
+int import_rows_open(struct import_rows *rows, struct error *err);
 
 bool import_rows_full(const struct import_rows *rows);
 size_t import_rows_waiting(const struct import_rows *rows);

@@ -141,6 +141,8 @@ static int prepare(struct importing *importing, const struct csv_row *row,
         r = make_id(importing, err);
     if (r == 0 && !importing->dry_run)
         r = open_exchange(importing, err);
+    if (r == 0)
+        r = import_rows_open(importing->rows, err);
     importing->outgoing.type = importing->kind->command;
     importing->outgoing.correlation_id = importing->import_id;
     importing->prepared = r == 0;
