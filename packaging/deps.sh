@@ -60,6 +60,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         for library in rdkafka rocksdb jansson libcrypto libutf8proc jemalloc; do
             pkg-config --exists $library || lacking="$lacking $library"
         done
+        echo '#include <csv.h>' | gcc -E -x c - >/dev/null 2>&1 || lacking="$lacking libcsv"
     fi
     [ -n "$lacking" ] || exit 0
     echo "This system has no apt-get, and lacks:$lacking" >&2
