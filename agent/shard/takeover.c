@@ -431,12 +431,30 @@ static int claim_shard(struct shard *shard, int64_t *ret_offset, struct error *e
     return code;
 }
 
+/* Who does not know the log's rules may follow, not own (design section 4). */
+static int check_rules(struct shard *shard)
+{
+    uint32_t rules = core_head(shard->core)->rules;
+
+    if (rules <= RULES_MAX)
+        return 0;
+    snprintf(shard->status.reason, sizeof shard->status.reason,
+             "the log follows rules %u, this version knows %d: it may follow, not own. "
+             "Run a newer version",
+             rules, RULES_MAX);
+    return DEPOSED;
+}
+
 int shard_take_over(struct shard *shard, struct error *err)
 {
     struct meeting meeting = {.shard = shard};
     int64_t offset;
 
-    int code = claim_shard(shard, &offset, err);
+    /* Before the claim, which would take the shard from one that does know them; and
+     * again, since the topic may tell more than the store. */
+    int code = check_rules(shard);
+    if (code == 0)
+        code = claim_shard(shard, &offset, err);
     CRASH_POINT("claim.sent");
     if (code == 0)
         code = meet_topic(&meeting, offset, err);
@@ -458,12 +476,8 @@ int shard_take_over(struct shard *shard, struct error *err)
         code = error_set(err, ERROR_CONFLICT,
                          "neither store nor topic holds a log: join again with `kinlog "
                          "init --join KEYFILE`");
-    if (code == 0 && core_head(shard->core)->rules > RULES_MAX)
-        code = error_set(err, ERROR_VERSION,
-                         "the log follows rules %u, this version knows %d: it may "
-                         "follow, not own. Run a newer "
-                         "version",
-                         core_head(shard->core)->rules, RULES_MAX);
+    if (code == 0)
+        code = check_rules(shard);
     if (code == 0) {
         shard->status.epoch = shard->epoch;
         core_set_epoch(shard->core, &shard->epoch);
