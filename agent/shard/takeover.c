@@ -40,6 +40,23 @@ struct meeting {
 
 /* ---- step 3: one valid event of the topic meets the store -------------------------- */
 
+/* Both versions: the store keeps the one, the topic the other, and whoever is to find out
+ * which is right knows them by type and chain. */
+static void name_versions(const struct shard *shard, const struct event *stored,
+                          const struct event *event)
+{
+    struct buf text = BUF_INIT;
+
+    buf_printf(&text, "event %llu is %s with chain ", (unsigned long long)event->sequence,
+               stored->type->type);
+    base64url_append(&text, stored->chain, SHA256_SIZE);
+    buf_printf(&text, " in the store, and %s with chain ", event->type->type);
+    base64url_append(&text, event->chain, SHA256_SIZE);
+    buf_append_str(&text, " in the topic");
+    log_write(4, shard->name, "%s", buf_cstr(&text));
+    buf_release(&text);
+}
+
 static int compare_event(struct meeting *meeting, const struct event *event,
                          struct error *err)
 {
@@ -54,6 +71,8 @@ static int compare_event(struct meeting *meeting, const struct event *event,
                          (unsigned long long)event->sequence);
     bool differs = code == 0 && memcmp(own.chain, event->chain, SHA256_SIZE) != 0 &&
                    !PLANTED(tail_adopted_without_reading);
+    if (differs)
+        name_versions(shard, &own, event);
     arena_release(&arena);
     if (!differs)
         return code;

@@ -351,6 +351,8 @@ class TwoAgents(KinlogTest):
         self.assertEqual(shard["Role"], "stopped")
         self.assertIn(f"event {last.sequence}", shard["Reason"])
         self.assertEqual(shard["Sequence"], last.sequence, "the store was changed")
+        self.assertIn(f"chain {last.chain.decode()} in the store, and", site.log_text())
+        self.assertIn(f"chain {'A' * 43} in the topic", site.log_text())
         joined = site.another()
         shard = joined.status()[0]
         self.assertEqual(shard["Role"], "stopped")
