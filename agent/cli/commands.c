@@ -183,28 +183,31 @@ const struct cli_command cli_commands[] = {
     {
         .name = "import",
         .summary = "send a command for each row of a CSV file",
-        .usage = "import affinity|devices FILE|- [--header] [--columns NAMES]\n"
-                 "    [--dry-run] [--result FILE|-] [--run NAME]",
+        .usage = "import affinity|devices|associations FILE|- [--header]\n"
+                 "    [--columns NAMES] [--dry-run] [--result FILE|-] [--run NAME]",
         .description =
-            "affinity: Users,Devices. Makes the user a primary user of the device, by "
-            "the\n"
-            "          administrator (CreateRelationship with SourceId 2, TypeId 1).\n"
-            "devices:  ResourceID,Name and, as far as they are there, "
-            "ClientType,MACAddresses,\n"
-            "          Domain (RegisterDevice).\n"
+            "Columns, in this order unless header or --columns say otherwise:\n"
             "\n"
-            "A user is written as domain\\user, a device by its name, which is looked up "
-            "in\n"
-            "the data folder, or as device:RESOURCEID; several MACAddresses are "
-            "separated by\n"
-            "semicolons. The file is CSV (RFC 4180), in UTF-8, or in UTF-16 with a byte "
-            "order\n"
-            "mark. A row that is refused does not keep back the others. What became of "
-            "each\n"
-            "row (its line, the outcome, the reason) is written to FILE.result.csv; for "
-            "a\n"
-            "dry run or standard input, only if --result is given.\n"
+            "  affinity      Users,Devices\n"
+            "                CreateRelationship, SourceId 2 (administrator), TypeId 1 "
+            "(primary)\n"
+            "  devices       ResourceID,Name[,ClientType[,MACAddresses[,Domain]]]\n"
+            "                RegisterDevice\n"
+            "  associations  SourceDevice,RestoreDevice,MigrationBehavior[,Users["
+            ",LocaleIDs]]\n"
+            "                AddAssociationEx\n"
             "\n"
+            "A user is domain\\user. A device is its name, which is looked up in the "
+            "data\n"
+            "folder, or device:RESOURCEID. Several MACAddresses, Users and LocaleIDs "
+            "are\n"
+            "separated by semicolons. The file is CSV (RFC 4180), in UTF-8, or in UTF-16 "
+            "with\n"
+            "a byte order mark. A row that is refused does not keep back the others.\n"
+            "\n"
+            "What became of each row (its line, the outcome, the reason) is written to\n"
+            "FILE.result.csv; for a dry run or standard input, only if --result is "
+            "given.\n"
             "An import that was cut short is run again: a row that was decided gets the "
             "same\n"
             "answer again, and nothing happens twice.",
@@ -213,27 +216,27 @@ const struct cli_command cli_commands[] = {
                     "  kinlog import affinity users.csv --dry-run\n"
                     "  kinlog import affinity report.csv --header --columns "
                     "Ignored,Devices,Users\n",
-        .words = "affinity devices",
+        .words = "affinity devices associations",
         .has_json = true,
         .exits = EXITS_SEND,
         .run = cmd_import,
     },
     {
         .name = "export",
-        .summary = "print relationships or devices as CSV, as import reads it",
-        .usage = "export affinity|devices [--header]",
+        .summary = "print relationships, devices or associations as CSV for import",
+        .usage = "export affinity|devices|associations [--header]",
         .description =
-            "Reads the views in the data folder, whether the agent runs or not. affinity "
-            "is\n"
-            "user and device of each relationship, whatever its sources. A device whose "
-            "name\n"
-            "is that of another one, too, is written as device:RESOURCEID; one that has "
-            "no\n"
-            "name yet is left out of devices.",
+            "Reads the views in the data folder, whether the agent runs or not.\n"
+            "\n"
+            "  affinity      user and device of each relationship, whatever its sources\n"
+            "  devices       each device that has a name\n"
+            "  associations  each association, without the state of its migration\n"
+            "\n"
+            "A device whose name others have, too, is written as device:RESOURCEID.",
         .options = export_options,
         .examples = "  kinlog export devices --header > devices.csv\n"
                     "  kinlog export affinity > users.csv\n",
-        .words = "affinity devices",
+        .words = "affinity devices associations",
         .exits = EXITS_USUAL,
         .run = cmd_export,
     },

@@ -34,10 +34,20 @@ static const struct csv_column device_columns[] = {
     {"Domain", "Domain", CSV_TEXT, false},
 };
 
+static const struct csv_column association_columns[] = {
+    {"SourceDevice", "SourceClientResourceID", CSV_DEVICE, true},
+    {"RestoreDevice", "RestoreClientResourceID", CSV_DEVICE, true},
+    {"MigrationBehavior", "MigrationBehavior", CSV_NUMBER, true},
+    {"Users", "UserNames", CSV_USERS, false},
+    {"LocaleIDs", NULL, CSV_LOCALES, false},
+};
+
 const struct csv_kind csv_kinds[] = {
     {"affinity", "CreateRelationship", "\"SourceId\":2,\"TypeId\":1", affinity_columns,
      COUNT(affinity_columns)},
     {"devices", "RegisterDevice", "", device_columns, COUNT(device_columns)},
+    {"associations", "AddAssociationEx", "", association_columns,
+     COUNT(association_columns)},
     {NULL, NULL, NULL, NULL, 0},
 };
 
@@ -348,30 +358,86 @@ static int append_list(const struct making *making, struct bytes cell, struct er
     return r;
 }
 
+/* locales: as many as users, or none. */
+static int append_user_list(const struct making *making, const struct csv_row *users,
+                            const struct csv_row *locales)
+{
+    int r = 0;
+
+    if (locales->count > 0 && locales->count != users->count) {
+        (void)buf_printf(making->reason, "%zu of them, with %zu locales", users->count,
+                         locales->count);
+        return 1;
+    }
+    (void)buf_append_byte(making->out, '[');
+    for (size_t i = 0; r == 0 && i < users->count; i++) {
+        (void)buf_append_str(making->out, i > 0 ? ",{\"UserName\":" : "{\"UserName\":");
+        (void)buf_append_json_string(making->out, users->fields[i]);
+        if (locales->count > 0) {
+            (void)buf_append_str(making->out, ",\"LocaleID\":");
+            r = append_number(making, locales->fields[i]);
+            if (r != 0)
+                (void)buf_append_str(making->reason, " for each locale");
+        }
+        (void)buf_append_byte(making->out, '}');
+    }
+    (void)buf_append_byte(making->out, ']');
+    return r;
+}
+
+static int append_users(const struct making *making, struct bytes users_cell,
+                        struct bytes locales_cell, struct error *err)
+{
+    struct csv_reader *users_reader = NULL, *locales_reader = NULL;
+    struct csv_row users, locales;
+    int r = read_list(making, users_cell, &users_reader, &users, err);
+
+    if (r == 0)
+        r = read_list(making, locales_cell, &locales_reader, &locales, err);
+    if (r == 0)
+        r = append_user_list(making, &users, &locales);
+    csv_reader_free(users_reader);
+    csv_reader_free(locales_reader);
+    return r;
+}
+
+static int append_value(const struct making *making, const struct csv_column *column,
+                        struct bytes cell, struct error *err)
+{
+    switch (column->form) {
+    case CSV_TEXT:
+        (void)buf_append_json_string(making->out, cell);
+        break;
+    case CSV_NUMBER:
+        return append_number(making, cell);
+    case CSV_DEVICE:
+        return append_device(making, cell);
+    case CSV_LIST:
+        return append_list(making, cell, err);
+    case CSV_USERS:
+        return append_users(making, cell, cell_of(making, column + 1), err);
+    case CSV_LOCALES: /* with the users */
+        break;
+    }
+    return 0;
+}
+
 static int append_member(const struct making *making, const struct csv_column *column,
                          struct error *err)
 {
     struct bytes cell = cell_of(making, column);
     struct buf *out = making->out;
-    int r = 0;
+    bool empty = cell.size == 0 &&
+                 (column->form != CSV_USERS || cell_of(making, column + 1).size == 0);
 
-    if (cell.size == 0 && !column->required)
+    if (column->parameter == NULL || (empty && !column->required))
         return 0;
     if (out->data[out->size - 1] != '{')
         (void)buf_append_byte(out, ',');
     (void)buf_append_json_string(out, bytes_str(column->parameter));
     (void)buf_append_byte(out, ':');
-    if (column->form == CSV_TEXT) {
-        (void)buf_append_json_string(out, cell);
-        return 0;
-    }
     (void)buf_printf(making->reason, "%s: ", column->name);
-    if (column->form == CSV_NUMBER)
-        r = append_number(making, cell);
-    else if (column->form == CSV_DEVICE)
-        r = append_device(making, cell);
-    else
-        r = append_list(making, cell, err);
+    int r = append_value(making, column, cell, err);
     if (r == 0)
         buf_clear(making->reason);
     return r;

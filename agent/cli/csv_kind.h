@@ -15,18 +15,21 @@ enum csv_form {
     CSV_TEXT,
     CSV_NUMBER,
     CSV_DEVICE,
-    CSV_LIST /* of texts */
+    CSV_LIST,   /* of texts */
+    CSV_USERS,  /* a list, too; the next column has their locales */
+    CSV_LOCALES /* a list of numbers, as many as there are users, or none */
 };
 
 struct csv_column {
     const char *name;
-    const char *parameter; /* of the command */
+    const char
+        *parameter; /* of the command; NULL = it goes into that of another column */
     enum csv_form form;
     bool required; /* the file must have it */
 };
 
 struct csv_kind {
-    const char *name;
+    const char *name; /* as people write it */
     const char *command;
     const char *constants;            /* members of the command that no column tells */
     const struct csv_column *columns; /* in the order in which files have them */

@@ -138,6 +138,34 @@ class Rows(ImportTest):
         self.assertEqual((a["Name"], a["ClientType"], a["MACAddresses"], a["Domain"]), ("A", 1, ["00:01", "00:02"], "HQ"))
         self.assertEqual((b["Name"], b["MACAddresses"], b["Domain"]), ("B, c", None, None))
 
+    # Source and restoring device lie in any shards; a row is answered when both have agreed.
+    def test_associations(self):
+        self.site.register(**{f"OLD{i}": 400 + i for i in range(8)}, **{f"NEW{i}": 410 + i for i in range(8)})
+        rows = self.import_("associations",
+                            "old0,new0,0,,\n"
+                            "OLD1,NEW1,1,hq\\ann;hq\\bob,\n"
+                            "OLD2,NEW2,2,hq\\ann,1031\n"
+                            "OLD3,OLD3,0,,\n"                 # 4: in place
+                            "OLD4,NEW4,3,,\n"                 # 5: there is no such behavior
+                            "OLD5,NEW5,1,,\n"                 # 6: nobody is named
+                            "OLD6,NEW99,0,,\n"                # 7: unknown
+                            "OLD99,NEW6,0,,\n"                # 8: unknown
+                            "OLD2,NEW7,0,,\n"                 # 9: line 3 excludes it
+                            "OLD7,NEW7,1,hq\\ann;HQ\\Ann,\n"  # 10: the same user twice
+                            "OLD7,NEW7,1,nobody,\n", code=REFUSED)
+        self.assertEqual([line for line, row in rows.items() if row == ("accepted", "")], [1, 2, 3, 4])
+        for line, text in {5: "MigrationBehavior is out of range", 6: "name one at least",
+                           7: "RestoreDevice: there is no device of the name NEW99",
+                           8: "SourceDevice: there is no device of the name OLD99",
+                           9: "the source has another association", 10: "the same user",
+                           11: "write it as domain\\user"}.items():
+            self.assertEqual(rows[line][0], "refused")
+            self.assertIn(text, rows[line][1])
+        found = {a["SourceClientResourceID"]: a for a in self.site.ndjson("list", "associations")}
+        self.assertEqual([found[400 + i]["RestoreClientResourceID"] for i in range(4)], [410, 411, 412, 403])
+        self.assertEqual(found[402]["UserNames"], [{"LocaleID": 1031, "UserName": "hq\\ann"}])
+        self.assertEqual([u["UserName"] for u in found[401]["UserNames"]], ["hq\\ann", "hq\\bob"])
+
     # Each row that cannot be is refused by itself, with its reason; the others are decided.
     def test_bad_rows(self):
         rows = self.import_("affinity", b"hq\\r1,PC1\n"
@@ -398,10 +426,14 @@ class ThereAndBack(ImportTest):
         text = io.StringIO()
         csv.writer(text).writerows(rows)
         self.import_("affinity", text.getvalue())
+        text = io.StringIO()
+        csv.writer(text).writerows([["device:301", "device:302", 1, "\"hq\\semi;\"\"colon\";hq\\b", "7;0"],
+                                    ["com,ma", "device:303", 0, "", ""], ["device:303", "device:303", 2, "hq\\c", ""]])
+        self.import_("associations", text.getvalue())
 
         another = Site()
         self.addCleanup(another.close)
-        for kind in ["devices", "affinity"]:
+        for kind in ["devices", "associations", "affinity"]:
             for options in [[], ["--header"]]:
                 exported = self.site.run("export", kind, *options)
                 self.assertEqual(exported.code, DONE)
@@ -413,6 +445,8 @@ class ThereAndBack(ImportTest):
         self.assertEqual(back.out.split("\n")[0], "Users,Devices")
         wanted = {(r["ResourceID"], r["UniqueUserName"]) for r in self.site.ndjson("list", "relationships")}
         self.assertEqual({(r["ResourceID"], r["UniqueUserName"]) for r in another.ndjson("list", "relationships")}, wanted)
+        self.assertEqual([a["UserNames"] for a in another.ndjson("list", "associations", "--source", "301")],
+                         [[{"LocaleID": 7, "UserName": "hq\\semi;\"colon"}, {"LocaleID": 0, "UserName": "hq\\b"}]])
         strip = [{k: v for k, v in d.items() if k != "Version"} for d in self.site.ndjson("list", "devices") if d["Name"]]
         self.assertEqual([{k: v for k, v in d.items() if k != "Version"} for d in another.ndjson("list", "devices")
                           if d["Name"]], strip)

@@ -302,8 +302,8 @@ static void test_guess(void **state)
 
 /* ---- commands ---------------------------------------------------------------------- */
 
-/* The data of a row of devices, or "!" and the reason. */
-static void tell_device(const char *csv, struct buf *out)
+/* The data of a row, or "!" and the reason. */
+static void tell_data(const char *kind, const char *csv, struct buf *out)
 {
     struct text text = {bytes_str(csv), 64};
     struct csv_mapping mapping;
@@ -315,7 +315,7 @@ static void tell_device(const char *csv, struct buf *out)
     buf_clear(out);
     assert_int_equal(csv_reader_new(',', read_text, &text, &reader, NULL), 0);
     assert_int_equal(csv_reader_next(reader, &row, NULL), 0);
-    assert_int_equal(csv_mapping_guess(&mapping, kind_of("devices"), &row, &err), 0);
+    assert_int_equal(csv_mapping_guess(&mapping, kind_of(kind), &row, &err), 0);
     int r = csv_row_data(&mapping, &row, NULL, out, &reason, &err);
     assert_true(r == 0 || r == 1);
     if (r == 1) {
@@ -351,7 +351,40 @@ static void test_data(void **state)
     struct buf data = BUF_INIT;
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        tell_device(cases[i].csv, &data);
+        tell_data("devices", cases[i].csv, &data);
+        assert_string_equal(buf_cstr(&data), cases[i].data);
+    }
+    buf_release(&data);
+}
+
+#define PAIR "{\"SourceClientResourceID\":1,\"RestoreClientResourceID\":2,"
+
+static void test_associations(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *csv, *data;
+    } cases[] = {
+        {"device:1,device:2,0", PAIR "\"MigrationBehavior\":0}"},
+        {"device:1,device:2,0,,", PAIR "\"MigrationBehavior\":0}"},
+        {"device:1,device:2,1,a\\b;c\\d",
+         PAIR "\"MigrationBehavior\":1,\"UserNames\":[{\"UserName\":\"a\\\\b\"},"
+              "{\"UserName\":\"c\\\\d\"}]}"},
+        {"device:1,device:2,1,a\\b;c\\d,1031;0",
+         PAIR "\"MigrationBehavior\":1,\"UserNames\":["
+              "{\"UserName\":\"a\\\\b\",\"LocaleID\":1031},"
+              "{\"UserName\":\"c\\\\d\",\"LocaleID\":0}]}"},
+        {"device:1,device:2,1,a\\b;c\\d,1031", "!Users: 2 of them, with 1 locales"},
+        {"device:1,device:2,1,,1031", "!Users: 0 of them, with 1 locales"},
+        {"device:1,device:2,1,a\\b,x",
+         "!Users: a whole number is wanted for each locale"},
+        {"device:1,device:,0", "!RestoreDevice: a whole number is wanted"},
+        {"device:1,device:2,", "!MigrationBehavior: a whole number is wanted"},
+    };
+    struct buf data = BUF_INIT;
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        tell_data("associations", cases[i].csv, &data);
         assert_string_equal(buf_cstr(&data), cases[i].data);
     }
     buf_release(&data);
@@ -411,11 +444,11 @@ static void test_window(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_rows),    cmocka_unit_test(test_nul),
-        cmocka_unit_test(test_limits),  cmocka_unit_test(test_append),
-        cmocka_unit_test(test_columns), cmocka_unit_test(test_header),
-        cmocka_unit_test(test_guess),   cmocka_unit_test(test_data),
-        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_rows),         cmocka_unit_test(test_nul),
+        cmocka_unit_test(test_limits),       cmocka_unit_test(test_append),
+        cmocka_unit_test(test_columns),      cmocka_unit_test(test_header),
+        cmocka_unit_test(test_guess),        cmocka_unit_test(test_data),
+        cmocka_unit_test(test_associations), cmocka_unit_test(test_window),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
