@@ -93,7 +93,7 @@ static int write_all(const struct csv_file *file, int fd, struct error *err)
 /* Puts a copy that can be read twice in the place of a pipe. */
 static int spool(struct csv_file *file, struct error *err)
 {
-    int copy;
+    int copy = -1;
     int r = open_temporary(file, &copy, err);
 
     if (r < 0)

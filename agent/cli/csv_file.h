@@ -19,8 +19,8 @@ struct csv_file;
  * ERROR_INVALID: there is nothing in it; ERROR_STOPPED: interrupted. */
 int csv_file_open(const char *path, struct csv_file **ret_file, struct error *err);
 void csv_file_close(struct csv_file *file); /* NULL is fine */
-/* A csv_read_fn; file is the struct csv_file. */
-int csv_file_read(void *file, struct bytes *ret_piece, struct error *err);
+/* A csv_read_fn; context is the struct csv_file. */
+int csv_file_read(void *context, struct bytes *ret_piece, struct error *err);
 
 const uint8_t *csv_file_sha256(const struct csv_file *file); /* SHA256_SIZE bytes */
 uint64_t csv_file_size(const struct csv_file *file);         /* in bytes */

@@ -168,8 +168,10 @@ static bool end_line(struct csv_reader *reader, struct bytes span)
 static bool is_blank(const struct csv_reader *reader, struct bytes span)
 {
     for (size_t i = 0; i < span.size; i++) {
-        if (span.data[i] == (uint8_t)reader->delimiter ||
-            memchr(" \t\r\n", span.data[i], 4) == NULL)
+        uint8_t byte = span.data[i];
+
+        if (byte == (uint8_t)reader->delimiter ||
+            (byte != ' ' && byte != '\t' && byte != '\r' && byte != '\n'))
             return false;
     }
     return true;

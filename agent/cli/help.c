@@ -139,7 +139,7 @@ static void print_type(FILE *out, const struct schema_entry *entry)
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
-    print_wrapped(out, /* indent= */ 0, HELP_WIDTH,
+    print_wrapped(out, /* column= */ 0, HELP_WIDTH,
                   codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {

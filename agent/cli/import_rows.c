@@ -32,7 +32,8 @@ struct import_rows {
     struct row rows[IMPORT_WINDOW];
     size_t first, count;
     size_t waiting;
-    struct buf text; /* of one line of the file */
+    struct buf text;      /* of one line of the file */
+    struct arena reasons; /* of the summary's refusals */
     struct import_summary summary;
 };
 
@@ -62,11 +63,10 @@ void import_rows_free(struct import_rows *rows)
         return;
     for (size_t i = 0; i < IMPORT_WINDOW; i++)
         buf_release(&rows->rows[i].reason);
-    for (size_t i = 0; i < rows->summary.refusal_count; i++)
-        free((void *)rows->summary.refusals[i].reason.data);
     if (rows->file != NULL && rows->file != stdout)
         (void)fclose(rows->file);
     buf_release(&rows->text);
+    arena_release(&rows->reasons);
     free(rows);
 }
 
@@ -160,20 +160,19 @@ void import_rows_begin(struct import_rows *rows, uint64_t line)
     rows->waiting++;
 }
 
-static int note_refusal(struct import_summary *summary, const struct row *row,
+static int note_refusal(struct import_rows *rows, const struct row *row,
                         struct error *err)
 {
-    struct bytes reason = buf_bytes(&row->reason);
-    uint8_t *copy;
+    struct import_summary *summary = &rows->summary;
+    struct bytes reason;
 
     if (summary->refusal_count == IMPORT_REFUSALS_MAX)
         return 0;
-    copy = malloc(reason.size + 1);
-    if (copy == NULL)
+    reason = arena_copy(&rows->reasons, buf_bytes(&row->reason));
+    if (reason.data == NULL)
         return error_set(err, ERROR_NO_MEMORY, "out of memory");
-    memcpy(copy, reason.data, reason.size);
     summary->refusals[summary->refusal_count++] =
-        (struct import_refusal){row->line, row->outcome, bytes_of(copy, reason.size)};
+        (struct import_refusal){row->line, row->outcome, reason};
     return 0;
 }
 
@@ -188,7 +187,7 @@ static int take_out(struct import_rows *rows, struct error *err)
     summary->repeated += row->repeated;
     summary->last_line = row->line;
     if (row->outcome == IMPORT_REFUSED || row->outcome == IMPORT_CONFLICT)
-        r = note_refusal(summary, row, err);
+        r = note_refusal(rows, row, err);
     if (r == 0)
         r = write_row(rows, row, err);
     rows->first = (rows->first + 1) % IMPORT_WINDOW;

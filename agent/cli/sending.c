@@ -102,7 +102,6 @@ static void make_envelope(const struct outgoing *outgoing, struct envelope *enve
     struct header *headers = envelope->headers;
     size_t *count = &envelope->count;
 
-    *count = 0;
     rfc3339_format(clock_wall_ms(), envelope->now);
     add_header(headers, count, "ce_specversion", "1.0");
     add_header(headers, count, "ce_id", outgoing->id);
@@ -119,7 +118,7 @@ static void make_envelope(const struct outgoing *outgoing, struct envelope *enve
 int outgoing_send(const struct outgoing *outgoing, struct exchange *exchange,
                   uint32_t shard, struct bytes key, struct error *err)
 {
-    struct envelope envelope;
+    struct envelope envelope = {.count = 0};
 
     make_envelope(outgoing, &envelope);
     return exchange_send(exchange, shard, key, outgoing->data, envelope.headers,
@@ -129,7 +128,7 @@ int outgoing_send(const struct outgoing *outgoing, struct exchange *exchange,
 int outgoing_post(const struct outgoing *outgoing, struct exchange *exchange,
                   uint32_t shard, struct bytes key, uint64_t tag, struct error *err)
 {
-    struct envelope envelope;
+    struct envelope envelope = {.count = 0};
 
     make_envelope(outgoing, &envelope);
     return exchange_post(exchange, shard, key, outgoing->data, envelope.headers,
