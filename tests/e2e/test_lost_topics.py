@@ -45,6 +45,13 @@ class LostTopics(KinlogTest):
         return {number: (shard["Sequence"], shard["Chain"], shard["Digests"])
                 for number, shard in agent.status().items()}
 
+    def copied_agent(self, site):
+        """An agent on the data folder that was copied before."""
+        agent = Agent(site, "other")
+        shutil.copytree(site.folder / "copy", agent.data_dir)
+        site.agents.append(agent)
+        return agent
+
     def make_anew(self, site, what, partitions=2):
         """The topic deleted and created again with the same settings."""
         name = site.topic(what)
@@ -391,12 +398,6 @@ class Events(LostTopics):
         self.owns(site)
         self.assertEqual(self.content(site.agent), theirs)
 
-    def copied_agent(self, site):
-        agent = Agent(site, "other")
-        shutil.copytree(site.folder / "copy", agent.data_dir)
-        site.agents.append(agent)
-        return agent
-
     # Store and topic both lost their end, which the witness remembers.
     def test_both_short(self):
         site, load = self.begun(60)
@@ -425,14 +426,14 @@ class Events(LostTopics):
 class Cut(LostTopics):
     """The broker dies and comes back without the newest records of a partition, as after a power cut."""
 
-    def cut(self, topic, end):
-        """Kills the broker, takes the batches of partition 0 from offset `end` on away, starts it again; returns
-        where the partition ends now."""
+    def cut(self, *cuts):
+        """Kills the broker, takes the batches of each topic's partition 0 from an offset on away, starts it again;
+        returns where the last of them ends now. cuts: (topic, offset)"""
         broker = self.broker
         broker.kill()
-        end = broker.cut_log(topic, 0, end)
+        ends = [broker.cut_log(topic, 0, end) for topic, end in cuts]
         broker.start()
-        return end
+        return ends[-1]
 
     def ahead(self):
         """A site in full flight, killed while its store was ahead of what it knew the topic to hold: what it had
@@ -455,7 +456,7 @@ class Cut(LostTopics):
         for number in range(3):
             self.ask(site, 0, name=f"A{number}")
         last = site.status()[0]["Sequence"]
-        end = self.cut(site.topic("events"), site.events(0)[-2].offset)
+        end = self.cut((site.topic("events"), site.events(0)[-2].offset))
         id = site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": "new"})
         self.wait_stopped(site, 0, "holds the log up to event", f"had acknowledged event {last}",
                           "was emptied, made anew or cut", "rebuild --republish")
@@ -473,12 +474,63 @@ class Cut(LostTopics):
         site, load, state = self.ahead()
         log = read_logs(site)[0].events
         self.assertGreater(len(log), state["Published"])
-        self.cut(site.topic("events"), log[state["Published"] - 1].offset + 1)
+        self.cut((site.topic("events"), log[state["Published"] - 1].offset + 1))
         self.assertEqual(len(read_logs(site)[0].events), state["Published"])
         site.start()
         self.owns(site)
         load.check(self)
         self.check_joined(site)
+
+    def following(self):
+        """A site whose first agent follows and has all, and the second one, which owns."""
+        site, load = self.begun()
+        second = site.another()
+        for name in ("A0", "A1", "A2"):
+            for shard in range(2):
+                self.ask(site, shard, name=name)
+        wait_until(lambda: {s["Role"] for s in site.status().values()} == {"follower"}
+                   and self.content(site.agent) == self.content(second), 30, "a follower that has all", site)
+        return site, second
+
+    def test_published_again(self):
+        """Events are gone that a follower has read; where they stood the owner claims, and publishes them again behind
+        that. The follower, which looked away meanwhile, would take all that follows for a stranger's."""
+        site, second = self.following()
+        site.signal(signal.SIGSTOP)
+        self.cut((site.topic("events"), site.events(0)[-3].offset))
+        site.forget()
+        self.wait_stopped(second, 0, "holds the log up to event", others=False)
+        self.rebuild(second, 0, "--republish")
+        second.start()
+        for name in ("B0", "B1", "B2"):
+            self.ask(site, 0, name=name)
+        site.signal(signal.SIGCONT)
+        wait_until(lambda: self.content(site.agent)[0] == self.content(second)[0], 30, "the follower", site)
+
+    def test_filled_up_again(self):
+        """Commands and events are gone, and another owner, who never had them, fills the topics up again: a follower
+        that had read them sees that its last record is not there any more, and stops with both versions named."""
+        site, load = self.begun()
+        site.stop()
+        shutil.copytree(site.data_dir, site.folder / "copy")
+        cuts = [(site.topic(what), self.broker.watermarks(site.topic(what), 0)[1]) for what in ("events", "commands")]
+        site.start()
+        second = site.another()
+        for name in ("first 0", "first 1", "first 2"):
+            answers = [self.ask(site, shard, name=name).data for shard in range(2)]
+        wait_until(lambda: {s["Role"] for s in site.status().values()} == {"follower"}
+                   and self.content(site.agent) == self.content(second), 30, "a follower that has all", site)
+        second.stop()
+        site.signal(signal.SIGSTOP)
+        self.cut(*cuts)
+        site.forget()
+        third = self.copied_agent(site).start()
+        for number in range(9):
+            site.send("RegisterDevice", {"ResourceID": self.devices[0][0], "Name": f"second {number}"})
+        wait_until(lambda: third.status()[0]["Lag"] == 0, 30, "the other history", third)
+        site.signal(signal.SIGCONT)
+        self.wait_stopped(site, 0, f"store and topic differ at event {answers[0]['Sequence'] - 2}", others=False)
+        self.assertEqual(third.status()[0]["Role"], "owner")
 
     def test_commands_decided(self):
         """Commands that were decided are gone from the topic: offsets will be used again, so the agent stops."""
@@ -486,7 +538,7 @@ class Cut(LostTopics):
         for number in range(3):
             self.ask(site, 0, name=f"A{number}")
         next_offset = site.status()[0]["CommandOffset"]
-        end = self.cut(site.topic("commands"), next_offset - 2)
+        end = self.cut((site.topic("commands"), next_offset - 2))
         site.forget()
         self.wait_stopped(site, 0, f"ends at offset {end}", f"has decided commands up to {next_offset - 1}",
                           "rebuild --commands-from")
@@ -503,7 +555,7 @@ class Cut(LostTopics):
         site.stop()
         offset = site.status()[0]["CommandOffset"]
         lost = [site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": f"lost {n}"}) for n in range(9)]
-        self.assertEqual(self.cut(site.topic("commands"), offset), offset)
+        self.assertEqual(self.cut((site.topic("commands"), offset)), offset)
         kept = site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": "kept"})
         site.start()
         self.assertEqual(site.answer(kept).data["Outcome"], "accepted")
