@@ -264,11 +264,11 @@ broker-away: $(OUT)/kinlog ## brokers away for as long as the library's own time
 .PHONY: faults
 FAULTS ?= all
 FAULTS_STRIDE := $(if $(filter ci,$(FAULTS)),97,1)
-ALLOC_SWEEP := build/san/tests/faults/alloc_sweep
+ALLOC_SWEEPS := build/san/tests/faults/alloc_sweep build/san/tests/faults/agent_sweep
 faults: $(OUT)/tests/faults/io_sweep ## let every n-th call of the machine fail (FAULTS=ci: a share, 4 minutes)
-	@$(MAKE) --no-print-directory SAN=address,undefined $(ALLOC_SWEEP)
-	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=7200 tests/run.sh faults '$(ALLOC_SWEEP) $(FAULTS_STRIDE)' \
-		'$(OUT)/tests/faults/io_sweep $(FAULTS_STRIDE)'
+	@$(MAKE) --no-print-directory SAN=address,undefined $(ALLOC_SWEEPS)
+	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=7200 tests/run.sh faults \
+		$(patsubst %,'% $(FAULTS_STRIDE)',$(ALLOC_SWEEPS) $(OUT)/tests/faults/io_sweep)
 
 # io_faults.c stands in front of libc: the libraries find its functions first.
 FAULT_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,story io_faults)
@@ -278,12 +278,13 @@ $(OUT)/tests/faults/io_sweep: $(OUT)/obj/tests/faults/io_sweep.o $(FAULT_OBJECTS
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(FAULT_OBJECTS) $(ARCHIVE) -ldl $(LINK_LIBS)
 
 WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy
-ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_sweep alloc_faults story)
-$(OUT)/tests/faults/alloc_sweep: $(ALLOC_OBJECTS) $(ARCHIVE)
+ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_faults story)
+$(addprefix $(OUT)/tests/faults/,alloc_sweep agent_sweep): $(OUT)/tests/faults/%: $(OUT)/obj/tests/faults/%.o \
+		$(ALLOC_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) $(patsubst %,-Wl$(comma)--wrap=%,$(WRAPPED)) -o $@ \
-		$(ALLOC_OBJECTS) $(ARCHIVE) $(LINK_LIBS)
+		$< $(ALLOC_OBJECTS) $(ARCHIVE) $(LINK_LIBS)
 
 RUNS ?= all
 model: ## check the model of who may write with spin (RUNS=small: under 3 minutes)
