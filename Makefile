@@ -66,6 +66,7 @@ SOURCES := $(sort $(wildcard events/*.c events/base/*.c projections/*.c schemas/
 SCHEMAS := $(wildcard schemas/commands/*.json schemas/events/*.json schemas/answers/*.json)
 GENERATED := $(addprefix $(GEN)/schemas/,commands.c events.c answers.c registry.c)
 GENERATED_HEADERS := $(addprefix $(GEN)/schemas/,commands.h events.h answers.h)
+COMPLETIONS := $(patsubst agent/cli/%,$(GEN)/%.inc,$(wildcard agent/cli/completion/*))
 HEADERS := $(shell find agent events projections schemas tests -name '*.h')
 TEST_SOURCES := $(wildcard tests/*.c tests/*/*.c)
 OWN_SOURCES := $(SOURCES) $(wildcard schemas/compiler/*.c)
@@ -132,12 +133,17 @@ build/schemac: schemas/compiler/schemac.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) -std=c17 -D_POSIX_C_SOURCE=200809L -I. -O1 -g $(WARNINGS) $(WERROR) -MMD -MP -MF build/schemac.d -o $@ $< -ljansson -lm
-$(GEN)/stamp: build/schemac $(SCHEMAS)
+$(GEN)/stamp: build/schemac $(SCHEMAS) $(COMPLETIONS)
 	@mkdir -p $(GEN)/schemas
 	$(call say,SCHEMAS,$(GEN)/schemas)
 	$(Q)build/schemac $(GEN) $(SCHEMAS)
 	@touch $@
 $(GENERATED) $(GENERATED_HEADERS): $(GEN)/stamp ;
+
+# The shells' scripts as string literals, which `kinlog completion` prints.
+$(GEN)/completion/%.inc: agent/cli/completion/%
+	@mkdir -p $(@D)
+	$(Q)sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $< >$@
 
 # Test builds of the program: build/variants/NAME/kinlog, as VARIANT=NAME, differs from build/kinlog in the files
 # that know crash points alone; VARIANT_FLAGS=-D... adds more to these.

@@ -89,8 +89,8 @@ static const struct cli_option rebuild_options[] = {
     {"from-topic", NULL,
      "put the store aside; the next run fills a new one from the events topic"},
     {"republish", NULL, "the next run publishes the log to the events topic anew"},
-    {"commands-from", "WHERE",
-     "go on in the commands topic at its first record (earliest) or its end (latest)"},
+    {"commands-from", "earliest|latest",
+     "go on in the commands topic at its first record, or at its end"},
     NO_OPTION,
 };
 
@@ -157,6 +157,7 @@ const struct cli_command cli_commands[] = {
                     "  kinlog send CreateRelationship MachineResourceId=7 "
                     "'UserAccountName=hq\\ann' SourceId=2\n"
                     "  echo '{\"ResourceID\": 7}' | kinlog send RemoveDevice --data -\n",
+        .arguments = "TYPE PARAMETER=VALUE...",
         .has_json = true,
         .exits = EXITS_SEND,
         .run = cmd_send,
@@ -175,7 +176,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog get relationship 23\n"
                     "  kinlog get relationship '7/hq\\ann' --json\n"
                     "  kinlog get device 7\n",
-        .words = "relationship device policy",
+        .arguments = "relationship|device|policy KEY",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -197,7 +198,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog list relationships --user ann --primary\n"
                     "  kinlog list devices --sort Name --limit 20\n"
                     "  kinlog list relationships --device PC7 --ndjson\n",
-        .words = "relationships devices policy",
+        .arguments = "relationships|devices|policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -248,7 +249,7 @@ const struct cli_command cli_commands[] = {
         .options = policy_options,
         .examples = "  kinlog policy\n"
                     "  kinlog policy set devices.unknown=stub\n",
-        .words = "set",
+        .arguments = "set NAME=VALUE",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_SEND,
@@ -340,6 +341,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog help send\n"
                     "  kinlog help CreateRelationship\n"
                     "  kinlog help config\n",
+        .arguments = "COMMAND|TYPE|config",
         .exits = EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_WRONG),
         .run = cmd_help,
     },
@@ -359,17 +361,21 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "completion",
-        .summary = "print the completion for bash",
-        .usage = "completion",
+        .summary = "print the completion for bash, zsh or fish",
+        .usage = "completion bash|zsh|fish\n"
+                 "completion words -- [WORD ...]",
         .description =
-            "Prints a script that makes bash complete commands, options and their "
-            "words.\n"
-            "Packages put it into /usr/share/bash-completion/completions/kinlog.",
+            "Prints a script that makes a shell complete commands, options, and their "
+            "words. It asks\n"
+            "the program by `words`: what the last of these words may become, one a "
+            "line, "
+            "with its\n"
+            "meaning.",
         .options = no_options,
-        .examples =
-            "  source <(kinlog completion)\n"
-            "  kinlog completion > ~/.local/share/bash-completion/completions/kinlog\n",
-        .exits = EXIT_BIT(EXIT_DONE),
+        .examples = "  source <(kinlog completion bash)\n"
+                    "  kinlog completion fish > ~/.config/fish/completions/kinlog.fish\n",
+        .arguments = "bash|zsh|fish",
+        .exits = EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_WRONG),
         .run = cmd_completion,
     },
     {.name = NULL},

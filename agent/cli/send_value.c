@@ -18,6 +18,11 @@ const struct schema_entry *send_type_find(const char *type)
     return NULL;
 }
 
+bool send_type_is_for_people(const struct schema_entry *entry)
+{
+    return strcmp(entry->name, "Tick") != 0 && strcmp(entry->name, "AdoptPolicy") != 0;
+}
+
 static bool is_json(struct bytes text)
 {
     struct codec_error fault;
