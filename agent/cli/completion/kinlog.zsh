@@ -19,7 +19,7 @@ _kinlog()
             candidates+=("${${line%%$'\t'*}//:/\\:}:${line#*$'\t'}")
         done
         [[ $answer[2] != *=$'\t'* ]] || end=(-S '')
-        _describe -t words word candidates $end
+        _describe -t words word candidates "${(@)end}"
         ;;
     esac
 }
