@@ -200,8 +200,8 @@ check: $(UNIT_PROGRAMS) ## run the unit tests (with SAN=address,undefined: under
 check-integration: $(INTEGRATION_PROGRAMS) $(OUT)/kinlog ## run the integration tests (embedded broker, store on disk)
 	@OUT=$(OUT) tests/run.sh integration$(if $(SAN),-san) $(INTEGRATION_PROGRAMS)
 
-check-schemas: $(OUT)/kinlog $(CORE_DRIVER) ## compare the generated validators with Python's, and run the public suite
-	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh schemas 'tests/schemas/run.sh $(OUT)'
+check-schemas: $(OUT)/kinlog $(CORE_DRIVER) ## compare the validators with Python's, run the public suite, parse asyncapi.yaml
+	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh schemas 'tests/schemas/run.sh $(OUT)' tests/schemas/test_asyncapi.sh
 
 check-model: $(CORE_DRIVER) ## compare the core with the independent model, command by command
 	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh model '$(PYTHON) tests/model/test_model.py' \
@@ -326,6 +326,7 @@ check-layers: $(OBJECTS) ## who may include and call whom
 
 check-reference: $(OUT)/kinlog ## pages that are made from schemas or quote the program must be current
 	$(PYTHON) docs/make_message_reference.py --check
+	$(PYTHON) docs/make_asyncapi.py --check
 	OUT=$(OUT) $(PYTHON) docs/make_output_blocks.py --check
 
 lint-clang: $(GEN)/stamp ## a second compiler's warnings
