@@ -69,7 +69,7 @@ GENERATED_HEADERS := $(addprefix $(GEN)/schemas/,commands.h events.h answers.h)
 COMPLETIONS := $(patsubst agent/cli/%,$(GEN)/%.inc,$(wildcard agent/cli/completion/*))
 HEADERS := $(shell find agent events projections schemas tests -name '*.h')
 TEST_SOURCES := $(wildcard tests/*.c tests/*/*.c)
-OWN_SOURCES := $(SOURCES) $(wildcard schemas/compiler/*.c)
+OWN_SOURCES := $(SOURCES) $(wildcard schemas/compiler/*.c docs/*.c)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o) $(GENERATED:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 MAIN_OBJECT := $(OUT)/obj/agent/main.o
@@ -81,7 +81,7 @@ CORE_DRIVER := $(OUT)/tests/core_driver
 ASSUMPTIONS_DRIVER := $(OUT)/tests/assumptions_driver
 
 .PHONY: all objects run test help variant
-all: $(if $(PLANTED),$(OUT)/planted/$(PLANTED)/kinlog,$(OUT)/kinlog) ## build build/kinlog (the default)
+all: $(if $(PLANTED),$(OUT)/planted/$(PLANTED)/kinlog,$(OUT)/kinlog $(OUT)/man/kinlog.1) ## build build/kinlog and build/man (the default)
 
 objects: $(OBJECTS) ## compile everything, link nothing
 
@@ -144,6 +144,18 @@ $(GENERATED) $(GENERATED_HEADERS): $(GEN)/stamp ;
 $(GEN)/completion/%.inc: agent/cli/completion/%
 	@mkdir -p $(@D)
 	$(Q)sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $< >$@
+
+# The man pages are made by a program that knows the same tables as `kinlog help`. Their date is that of the version.
+MAN_PAGES := $(OUT)/docs/make_man_pages
+$(MAN_PAGES): $(OUT)/obj/docs/make_man_pages.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(ARCHIVE) $(LINK_LIBS)
+$(OUT)/man/kinlog.1: $(MAN_PAGES) VERSION
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(call say,MAN,$(@D))
+	$(Q)$< $(@D) $(file <VERSION) \
+		$$(git log -1 --format=%cs -- VERSION 2>/dev/null | grep . || date -u -r VERSION +%F)
 
 # Test builds of the program: build/variants/NAME/kinlog, as VARIANT=NAME, differs from build/kinlog in the files
 # that know crash points alone; VARIANT_FLAGS=-D... adds more to these.

@@ -1,7 +1,7 @@
 /* cli.h - the command line: one table of subcommands, and what each of them is given.
  *
- * commands.c holds the table; options, help, suggestions and completion are all made from
- * it. The arguments are taken apart before a subcommand's function is called:
+ * commands.c holds the table; options, help, suggestions, completion and man pages are all
+ * made from it. The arguments are taken apart before a subcommand's function is called:
  *
  *     int cmd_show(struct cli *cli, int argc, char **argv)      argv: what is no option, without "show"
  *     {
@@ -59,6 +59,10 @@ struct cli_command {
     cli_run_fn run;
 };
 extern const struct cli_command cli_commands[]; /* ends with name == NULL */
+/* Of the program as a whole, in lines: what it is, examples, where the configuration
+ * comes from. */
+extern const char cli_about[], cli_first_steps[], cli_configuration[];
+extern const char *const cli_exit_meanings[EXIT_CODES];
 extern const struct cli_option cli_common_options[];
 extern const struct cli_option cli_override_option; /* -X, the only short one */
 

@@ -1,4 +1,5 @@
-/* commands.c - the table of subcommands, from which help and completion are printed.
+/* commands.c - the table of subcommands, from which help, completion and man pages are
+ * made.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/cli/cli.h"
@@ -6,6 +7,32 @@
 #define EXIT_BIT(code) (1U << (code))
 #define EXITS_USUAL (EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_FAILED) | EXIT_BIT(EXIT_WRONG))
 #define EXITS_SEND (EXITS_USUAL | EXIT_BIT(EXIT_REFUSED) | EXIT_BIT(EXIT_NO_ANSWER))
+
+const char cli_about[] =
+    "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
+    "Kafka,\n"
+    "are decided, and become events, views and answers.\n";
+
+const char cli_first_steps[] =
+    "  kinlog demo                              watch it work; needs no Kafka\n"
+    "  kinlog init --config kinlog.conf         make the data folder, once\n"
+    "  kinlog run --config kinlog.conf          run the agent\n"
+    "  kinlog send RegisterDevice ResourceID=7 Name=PC7\n"
+    "  kinlog list relationships --user ann     who uses what\n"
+    "  kinlog log --since -15m --follow         what happens\n";
+
+const char cli_configuration[] =
+    "-X wins over the environment (KINLOG_<SECTION>_<KEY>), that over the\n"
+    "file. `kinlog help config` lists the keys.\n";
+
+const char *const cli_exit_meanings[EXIT_CODES] = {
+    [EXIT_DONE] = "done",
+    [EXIT_FAILED] = "failed",
+    [EXIT_WRONG] = "wrong usage or configuration",
+    [EXIT_REFUSED] = "refused, or in conflict with an earlier command of the same id",
+    [EXIT_NO_ANSWER] = "no answer in time",
+    [EXIT_DAMAGE] = "damage was found",
+};
 
 #define NO_OPTION                                                                        \
     {                                                                                    \

@@ -12,15 +12,6 @@
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
 
-static const char *const exit_meanings[EXIT_CODES] = {
-    [EXIT_DONE] = "done",
-    [EXIT_FAILED] = "failed",
-    [EXIT_WRONG] = "wrong usage or configuration",
-    [EXIT_REFUSED] = "refused, or in conflict with an earlier command of the same id",
-    [EXIT_NO_ANSWER] = "no answer in time",
-    [EXIT_DAMAGE] = "damage was found",
-};
-
 /* Each way of calling behind the program's name; a line that begins with a blank goes on
  * with the one before it. */
 static void print_usage(FILE *out, const char *text)
@@ -62,20 +53,7 @@ static void print_commands(FILE *out)
 
 void help_print_short(FILE *out)
 {
-    (void)fputs(
-        "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
-        "Kafka,\n"
-        "are decided, and become events, views and answers.\n"
-        "\n"
-        "  kinlog demo                              watch it work; needs no Kafka\n"
-        "  kinlog init --config kinlog.conf         make the data folder, once\n"
-        "  kinlog run --config kinlog.conf          run the agent\n"
-        "  kinlog send RegisterDevice ResourceID=7 Name=PC7\n"
-        "  kinlog list relationships --user ann     who uses what\n"
-        "  kinlog log --since -15m --follow         what happens\n"
-        "\n"
-        "Commands:\n",
-        out);
+    (void)fprintf(out, "%s\n%s\nCommands:\n", cli_about, cli_first_steps);
     print_commands(out);
     (void)fputs("\n`kinlog help COMMAND` explains one of them.\n", out);
 }
@@ -88,14 +66,9 @@ void help_print_all(FILE *out)
         out);
     print_options(out, cli_common_options);
     print_option(out, "-", &cli_override_option);
-    (void)fputs("\n"
-                "Configuration: -X wins over the environment (KINLOG_<SECTION>_<KEY>), "
-                "that over the\n"
-                "file. `kinlog help config` lists the keys.\n"
-                "\nExit codes:\n",
-                out);
+    (void)fprintf(out, "\nConfiguration: %s\nExit codes:\n", cli_configuration);
     for (int code = 0; code < EXIT_CODES; code++)
-        (void)fprintf(out, "  %d  %s\n", code, exit_meanings[code]);
+        (void)fprintf(out, "  %d  %s\n", code, cli_exit_meanings[code]);
 }
 
 /* ---- the types of command that send takes ------------------------------------------ */
@@ -150,18 +123,13 @@ static void print_wrapped(FILE *out, const char *indent, const char *text)
 
 static void print_type(FILE *out, const struct schema_entry *entry)
 {
-    static const char *const kinds[] = {
-        [CODEC_INTEGER] = "number",  [CODEC_STRING] = "text",
-        [CODEC_BOOLEAN] = "boolean", [CODEC_NUMBER] = "number",
-        [CODEC_ARRAY] = "list",      [CODEC_SCALAR_OR_ARRAY] = "one or a list",
-        [CODEC_OBJECT] = "JSON",     [CODEC_ANY] = "JSON"};
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
     print_wrapped(out, "", codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
-        (void)fprintf(out, "  %s (%s%s)\n", member->name, kinds[member->kind],
+        (void)fprintf(out, "  %s (%s%s)\n", member->name, send_kind_name(member->kind),
                       member->required ? "" : ", optional");
         print_wrapped(out, "      ", member->description);
     }
@@ -190,7 +158,7 @@ void help_print_command(FILE *out, const struct cli_command *command)
     (void)fprintf(out, "\nExamples:\n%s\nExit codes:\n", command->examples);
     for (int code = 0; code < EXIT_CODES; code++) {
         if (command->exits >> code & 1)
-            (void)fprintf(out, "  %d  %s\n", code, exit_meanings[code]);
+            (void)fprintf(out, "  %d  %s\n", code, cli_exit_meanings[code]);
     }
 }
 
