@@ -369,7 +369,22 @@ compose-check: ## validate compose.yaml (nothing is started)
 
 # ---- the rest ---------------------------------------------------------------------------------------------
 
-.PHONY: picture deps-run deps-test clean
+.PHONY: install picture deps-run deps-test clean
+PREFIX ?= /usr/local
+SHARE := $(DESTDIR)$(PREFIX)/share
+# Debian's zsh looks for functions of packages in another folder than for those of the machine.
+ZSH_FUNCTIONS := $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+install: all ## install program, man pages, completion, unit and a sample below PREFIX=/usr/local (DESTDIR=)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(OUT)/kinlog
+	install -D -m 644 -t $(SHARE)/man/man1 $(OUT)/man/*.1
+	install -D -m 644 -t $(SHARE)/man/man5 $(OUT)/man/*.5
+	install -D -m 644 agent/cli/completion/kinlog.bash $(SHARE)/bash-completion/completions/kinlog
+	install -D -m 644 agent/cli/completion/kinlog.zsh $(ZSH_FUNCTIONS)/_kinlog
+	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d agent/cli/completion/kinlog.fish
+	install -D -m 644 -t $(SHARE)/doc/kinlog LICENSE packaging/kinlog.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/kinlog.service
+	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/kinlog.service
+
 picture: $(OUT)/kinlog ## draw docs/demo.svg anew from what the demo prints
 	$(PYTHON) docs/make_demo_picture.py --program $(OUT)/kinlog
 
