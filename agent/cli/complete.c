@@ -108,12 +108,12 @@ static void offer_properties(const struct request *request)
     const char *listed = request->argument_count > 0 ? request->arguments[0] : "";
     const char *sign = *request->word == '-' ? "-" : "";
 
-    for (int class = 0; class < OBJECT_CLASSES; class ++) {
+    for (enum object_class i = 0; i < OBJECT_CLASSES; i++) {
         const char *name;
 
-        if (strcmp(listed, object_class_names[class].plural) != 0)
+        if (strcmp(listed, object_class_names[i].plural) != 0)
             continue;
-        for (size_t i = 0; (name = object_property_name_at(class, i)) != NULL; i++) {
+        for (size_t j = 0; (name = object_property_name_at(i, j)) != NULL; j++) {
             char word[64];
 
             (void)snprintf(word, sizeof(word), "%s%s", sign, name);
