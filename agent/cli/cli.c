@@ -39,6 +39,10 @@ const struct cli_option cli_common_options[] = {
     {NULL, NULL, NULL},
 };
 
+const struct cli_option cli_override_option = {
+    "X", "SECTION.KEY=VALUE",
+    "set a key of the configuration; may be given several times"};
+
 /* ---- taking arguments apart -------------------------------------------------------- */
 
 struct option_list {
@@ -171,6 +175,17 @@ const struct cli_command *cli_command_find(const char *name)
             return &cli_commands[i];
     }
     return NULL;
+}
+
+bool cli_takes_option(const struct cli_command *command, const struct cli_option *option)
+{
+    if (command == NULL)
+        return true;
+    if (strcmp(option->name, "json") == 0)
+        return command->has_json;
+    if (strcmp(option->name, "ndjson") == 0)
+        return command->has_ndjson;
+    return strcmp(option->name, "version") != 0;
 }
 
 static int unknown_command(const char *name, struct error *err)

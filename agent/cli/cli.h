@@ -1,7 +1,7 @@
 /* cli.h - the command line: one table of subcommands, and what each of them is given.
  *
- * commands.c holds the table; options, help, suggestions and completion are all made from
- * it. The arguments are taken apart before a subcommand's function is called:
+ * commands.c holds the table; options, help, suggestions, completion and man pages are all
+ * made from it. The arguments are taken apart before a subcommand's function is called:
  *
  *     int cmd_show(struct cli *cli, int argc, char **argv)      argv: what is no option, without "show"
  *     {
@@ -52,15 +52,19 @@ struct cli_command {
     const char *usage;       /* what stands after "kinlog "; one way per line */
     const char *description; /* what it does, in two sentences */
     const struct cli_option *options;
-    const char *examples; /* lines */
-    /* what the first argument may be, for completion; NULL = anything */
-    const char *words;
+    const char *examples;  /* lines */
+    const char *arguments; /* for completion, see complete.h; NULL = none are known */
     bool has_json, has_ndjson;
     unsigned exits; /* 1 << exit code, of those that it ends with */
     cli_run_fn run;
 };
 extern const struct cli_command cli_commands[]; /* ends with name == NULL */
+/* Of the program as a whole, in lines: what it is, examples, where the configuration
+ * comes from. */
+extern const char cli_about[], cli_first_steps[], cli_configuration[];
+extern const char *const cli_exit_meanings[EXIT_CODES];
 extern const struct cli_option cli_common_options[];
+extern const struct cli_option cli_override_option; /* -X, the only short one */
 
 struct cli {
     const struct cli_command *command; /* NULL: none was given */
@@ -111,10 +115,12 @@ bool cli_colour(FILE *file);
 int cli_finish(int code);
 
 const struct cli_command *cli_command_find(const char *name);
+/* Does the option make sense with the command (NULL: with none)? One of the command's own
+ * does. */
+bool cli_takes_option(const struct cli_command *command, const struct cli_option *option);
 void help_print_short(FILE *out);
 void help_print_all(FILE *out);
 void help_print_command(FILE *out, const struct cli_command *command);
-void help_print_completion(FILE *out);
 
 int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_init(struct cli *cli, int argc, char **argv);

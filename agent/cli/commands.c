@@ -1,4 +1,5 @@
-/* commands.c - the table of subcommands, from which help and completion are printed.
+/* commands.c - the table of subcommands, from which help, completion and man pages are
+ * made.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/cli/cli.h"
@@ -6,6 +7,32 @@
 #define EXIT_BIT(code) (1U << (code))
 #define EXITS_USUAL (EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_FAILED) | EXIT_BIT(EXIT_WRONG))
 #define EXITS_SEND (EXITS_USUAL | EXIT_BIT(EXIT_REFUSED) | EXIT_BIT(EXIT_NO_ANSWER))
+
+const char cli_about[] =
+    "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
+    "Kafka,\n"
+    "are decided, and become events, views and answers.\n";
+
+const char cli_first_steps[] =
+    "  kinlog demo                              watch it work; needs no Kafka\n"
+    "  kinlog init --config kinlog.conf         make the data folder, once\n"
+    "  kinlog run --config kinlog.conf          run the agent\n"
+    "  kinlog send RegisterDevice ResourceID=7 Name=PC7\n"
+    "  kinlog list relationships --user ann     who uses what\n"
+    "  kinlog log --since -15m --follow         what happens\n";
+
+const char cli_configuration[] =
+    "-X wins over the environment (KINLOG_<SECTION>_<KEY>), that over the\n"
+    "file. `kinlog help config` lists the keys.\n";
+
+const char *const cli_exit_meanings[EXIT_CODES] = {
+    [EXIT_DONE] = "done",
+    [EXIT_FAILED] = "failed",
+    [EXIT_WRONG] = "wrong usage or configuration",
+    [EXIT_REFUSED] = "refused, or in conflict with an earlier command of the same id",
+    [EXIT_NO_ANSWER] = "no answer in time",
+    [EXIT_DAMAGE] = "damage was found",
+};
 
 #define NO_OPTION                                                                        \
     {                                                                                    \
@@ -91,8 +118,8 @@ static const struct cli_option rebuild_options[] = {
     {"from-topic", NULL,
      "put the store aside; the next run fills a new one from the events topic"},
     {"republish", NULL, "the next run publishes the log to the events topic anew"},
-    {"commands-from", "WHERE",
-     "go on in the commands topic at its first record (earliest) or its end (latest)"},
+    {"commands-from", "earliest|latest",
+     "go on in the commands topic at its first record, or at its end"},
     NO_OPTION,
 };
 
@@ -159,6 +186,7 @@ const struct cli_command cli_commands[] = {
                     "  kinlog send CreateRelationship MachineResourceId=7 "
                     "'UserAccountName=hq\\ann' SourceId=2\n"
                     "  echo '{\"ResourceID\": 7}' | kinlog send RemoveDevice --data -\n",
+        .arguments = "TYPE PARAMETER=VALUE...",
         .has_json = true,
         .exits = EXITS_SEND,
         .run = cmd_send,
@@ -178,7 +206,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog get relationship 23\n"
                     "  kinlog get relationship '7/hq\\ann' --json\n"
                     "  kinlog get device 7\n",
-        .words = "relationship device association policy",
+        .arguments = "relationship|device|association|policy KEY",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -203,7 +231,7 @@ const struct cli_command cli_commands[] = {
                     "  kinlog list devices --sort Name --limit 20\n"
                     "  kinlog list relationships --device PC7 --ndjson\n"
                     "  kinlog list associations --source PC7 --status 0\n",
-        .words = "relationships devices associations policy",
+        .arguments = "relationships|devices|associations|policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -254,7 +282,7 @@ const struct cli_command cli_commands[] = {
         .options = policy_options,
         .examples = "  kinlog policy\n"
                     "  kinlog policy set devices.unknown=stub\n",
-        .words = "set",
+        .arguments = "set NAME=VALUE",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_SEND,
@@ -346,6 +374,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog help send\n"
                     "  kinlog help CreateRelationship\n"
                     "  kinlog help config\n",
+        .arguments = "COMMAND|TYPE|config",
         .exits = EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_WRONG),
         .run = cmd_help,
     },
@@ -365,17 +394,21 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "completion",
-        .summary = "print the completion for bash",
-        .usage = "completion",
+        .summary = "print the completion for bash, zsh or fish",
+        .usage = "completion bash|zsh|fish\n"
+                 "completion words -- [WORD ...]",
         .description =
-            "Prints a script that makes bash complete commands, options and their "
-            "words.\n"
-            "Packages put it into /usr/share/bash-completion/completions/kinlog.",
+            "Prints a script that makes a shell complete commands, options, and their "
+            "words. It asks\n"
+            "the program by `words`: what the last of these words may become, one a "
+            "line, "
+            "with its\n"
+            "meaning.",
         .options = no_options,
-        .examples =
-            "  source <(kinlog completion)\n"
-            "  kinlog completion > ~/.local/share/bash-completion/completions/kinlog\n",
-        .exits = EXIT_BIT(EXIT_DONE),
+        .examples = "  source <(kinlog completion bash)\n"
+                    "  kinlog completion fish > ~/.config/fish/completions/kinlog.fish\n",
+        .arguments = "bash|zsh|fish",
+        .exits = EXIT_BIT(EXIT_DONE) | EXIT_BIT(EXIT_WRONG),
         .run = cmd_completion,
     },
     {.name = NULL},

@@ -1,4 +1,4 @@
-/* help.c - help and completion, printed from the table of subcommands.
+/* help.c - help, printed from the table of subcommands.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/cli/cli.h"
@@ -11,15 +11,6 @@
 #include "agent/kafka/kafka.h"
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
-
-static const char *const exit_meanings[EXIT_CODES] = {
-    [EXIT_DONE] = "done",
-    [EXIT_FAILED] = "failed",
-    [EXIT_WRONG] = "wrong usage or configuration",
-    [EXIT_REFUSED] = "refused, or in conflict with an earlier command of the same id",
-    [EXIT_NO_ANSWER] = "no answer in time",
-    [EXIT_DAMAGE] = "damage was found",
-};
 
 /* Each way of calling behind the program's name; a line that begins with a blank goes on
  * with the one before it. */
@@ -35,16 +26,23 @@ static void print_usage(FILE *out, const char *text)
     }
 }
 
+static void print_option(FILE *out, const char *dashes, const struct cli_option *option)
+{
+    char left[64];
+
+    (void)snprintf(left, sizeof(left), "%s%s%s%s", dashes, option->name,
+                   option->argument != NULL ? " " : "",
+                   option->argument != NULL ? option->argument : "");
+    (void)fprintf(out, "  %-22s ", left);
+    if (strlen(left) > 22) /* the meaning takes a line of its own */
+        (void)fprintf(out, "\n  %-22s ", "");
+    (void)fprintf(out, "%s\n", option->meaning);
+}
+
 static void print_options(FILE *out, const struct cli_option *options)
 {
-    for (size_t i = 0; options[i].name != NULL; i++) {
-        char left[64];
-
-        (void)snprintf(left, sizeof(left), "--%s%s%s", options[i].name,
-                       options[i].argument != NULL ? " " : "",
-                       options[i].argument != NULL ? options[i].argument : "");
-        (void)fprintf(out, "  %-22s %s\n", left, options[i].meaning);
-    }
+    for (size_t i = 0; options[i].name != NULL; i++)
+        print_option(out, "--", &options[i]);
 }
 
 static void print_commands(FILE *out)
@@ -55,20 +53,7 @@ static void print_commands(FILE *out)
 
 void help_print_short(FILE *out)
 {
-    (void)fputs(
-        "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
-        "Kafka,\n"
-        "are decided, and become events, views and answers.\n"
-        "\n"
-        "  kinlog demo                              watch it work; needs no Kafka\n"
-        "  kinlog init --config kinlog.conf         make the data folder, once\n"
-        "  kinlog run --config kinlog.conf          run the agent\n"
-        "  kinlog send RegisterDevice ResourceID=7 Name=PC7\n"
-        "  kinlog list relationships --user ann     who uses what\n"
-        "  kinlog log --since -15m --follow         what happens\n"
-        "\n"
-        "Commands:\n",
-        out);
+    (void)fprintf(out, "%s\n%s\nCommands:\n", cli_about, cli_first_steps);
     print_commands(out);
     (void)fputs("\n`kinlog help COMMAND` explains one of them.\n", out);
 }
@@ -80,24 +65,13 @@ void help_print_all(FILE *out)
         "\nOptions that all commands take, before or after the command's own words:\n",
         out);
     print_options(out, cli_common_options);
-    (void)fputs("  -X SECTION.KEY=VALUE   set a key of the configuration; may be given "
-                "several times\n"
-                "\nConfiguration: -X wins over the environment (KINLOG_<SECTION>_<KEY>), "
-                "that over the\n"
-                "file. `kinlog help config` lists the keys.\n"
-                "\nExit codes:\n",
-                out);
+    print_option(out, "-", &cli_override_option);
+    (void)fprintf(out, "\nConfiguration: %s\nExit codes:\n", cli_configuration);
     for (int code = 0; code < EXIT_CODES; code++)
-        (void)fprintf(out, "  %d  %s\n", code, exit_meanings[code]);
+        (void)fprintf(out, "  %d  %s\n", code, cli_exit_meanings[code]);
 }
 
 /* ---- the types of command that send takes ------------------------------------------ */
-
-/* Ticks and adoptions are sent by agents alone. */
-static bool is_for_people(const struct schema_entry *entry)
-{
-    return strcmp(entry->name, "Tick") != 0 && strcmp(entry->name, "AdoptPolicy") != 0;
-}
 
 static void print_types(FILE *out)
 {
@@ -108,7 +82,7 @@ static void print_types(FILE *out)
          entry++) {
         size_t column = 0;
 
-        if (!is_for_people(entry))
+        if (!send_type_is_for_people(entry))
             continue;
         (void)fprintf(out, "  %-19s", entry->name);
         for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL;
@@ -149,18 +123,13 @@ static void print_wrapped(FILE *out, const char *indent, const char *text)
 
 static void print_type(FILE *out, const struct schema_entry *entry)
 {
-    static const char *const kinds[] = {
-        [CODEC_INTEGER] = "number",  [CODEC_STRING] = "text",
-        [CODEC_BOOLEAN] = "boolean", [CODEC_NUMBER] = "number",
-        [CODEC_ARRAY] = "list",      [CODEC_SCALAR_OR_ARRAY] = "one or a list",
-        [CODEC_OBJECT] = "JSON",     [CODEC_ANY] = "JSON"};
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
     print_wrapped(out, "", codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
-        (void)fprintf(out, "  %s (%s%s)\n", member->name, kinds[member->kind],
+        (void)fprintf(out, "  %s (%s%s)\n", member->name, send_kind_name(member->kind),
                       member->required ? "" : ", optional");
         print_wrapped(out, "      ", member->description);
     }
@@ -182,93 +151,18 @@ void help_print_command(FILE *out, const struct cli_command *command)
     (void)fputs("\nOptions:\n", out);
     print_options(out, command->options);
     for (size_t i = 0; cli_common_options[i].name != NULL; i++) {
-        const struct cli_option pair[] = {cli_common_options[i], {NULL, NULL, NULL}};
-
-        if ((strcmp(pair[0].name, "json") == 0 && !command->has_json) ||
-            (strcmp(pair[0].name, "ndjson") == 0 && !command->has_ndjson) ||
-            strcmp(pair[0].name, "version") == 0)
-            continue;
-        print_options(out, pair);
+        if (cli_takes_option(command, &cli_common_options[i]))
+            print_option(out, "--", &cli_common_options[i]);
     }
-    (void)fputs("  -X SECTION.KEY=VALUE   set a key of the configuration\n", out);
+    print_option(out, "-", &cli_override_option);
     (void)fprintf(out, "\nExamples:\n%s\nExit codes:\n", command->examples);
     for (int code = 0; code < EXIT_CODES; code++) {
         if (command->exits >> code & 1)
-            (void)fprintf(out, "  %d  %s\n", code, exit_meanings[code]);
+            (void)fprintf(out, "  %d  %s\n", code, cli_exit_meanings[code]);
     }
 }
 
-/* ---- completion -------------------------------------------------------------------- */
-
-static void print_option_words(FILE *out, const struct cli_option *options)
-{
-    for (size_t i = 0; options[i].name != NULL; i++)
-        (void)fprintf(out, " --%s", options[i].name);
-}
-
-static void print_command_words(FILE *out, const struct cli_command *command)
-{
-    (void)fprintf(out, "        %s) words=\"", command->name);
-    if (command->words != NULL)
-        (void)fputs(command->words, out);
-    if (command->run == cmd_send) {
-        for (size_t i = 0; schema_commands[i].type != NULL; i++) {
-            if (is_for_people(&schema_commands[i]))
-                (void)fprintf(out, "%s ", schema_commands[i].name);
-        }
-    }
-    if (command->run == cmd_help) {
-        (void)fputs("config", out);
-        for (size_t i = 0; cli_commands[i].name != NULL; i++)
-            (void)fprintf(out, " %s", cli_commands[i].name);
-    }
-    print_option_words(out, command->options);
-    (void)fputs("\" ;;\n", out);
-}
-
-void help_print_completion(FILE *out)
-{
-    (void)fputs("# bash completion for kinlog\n"
-                "_kinlog()\n"
-                "{\n"
-                "    local current=${COMP_WORDS[COMP_CWORD]} "
-                "previous=${COMP_WORDS[COMP_CWORD-1]}\n"
-                "    local command= word words i\n"
-                "    COMPREPLY=()\n"
-                "    case $previous in\n"
-                "        --config|--data|--data-dir|--join) COMPREPLY=($(compgen -f -- "
-                "\"$current\")); "
-                "return ;;\n"
-                "        --commands-from) COMPREPLY=($(compgen -W 'earliest latest' -- "
-                "\"$current\")); "
-                "return ;;\n"
-                "    esac\n"
-                "    for ((i = 1; i < COMP_CWORD; i++)); do\n"
-                "        word=${COMP_WORDS[i]}\n"
-                "        case $word in\n"
-                "            --config|-X) ((i++)) ;;\n"
-                "            -*) ;;\n"
-                "            *) command=$word; break ;;\n"
-                "        esac\n"
-                "    done\n"
-                "    case $command in\n"
-                "        '') words=\"",
-                out);
-    for (size_t i = 0; cli_commands[i].name != NULL; i++)
-        (void)fprintf(out, "%s%s", i > 0 ? " " : "", cli_commands[i].name);
-    (void)fputs("\" ;;\n", out);
-    for (size_t i = 0; cli_commands[i].name != NULL; i++)
-        print_command_words(out, &cli_commands[i]);
-    (void)fputs("    esac\n    [[ $current == -* ]] && words+=\" -X", out);
-    print_option_words(out, cli_common_options);
-    (void)fputs("\"\n"
-                "    COMPREPLY=($(compgen -W \"$words\" -- \"$current\"))\n"
-                "}\n"
-                "complete -F _kinlog kinlog\n",
-                out);
-}
-
-/* ---- help, version, completion ----------------------------------------------------- */
+/* ---- help, version ----------------------------------------------------------------- */
 
 int cmd_help(struct cli *cli, int argc, char **argv)
 {
@@ -324,14 +218,5 @@ int cmd_version(struct cli *cli, int argc, char **argv)
     json_out_string(&json, "Librdkafka", kafka_library_version());
     json_out_close(&json);
     json_out_end(&json);
-    return EXIT_DONE;
-}
-
-int cmd_completion(struct cli *cli, int argc, char **argv)
-{
-    (void)argv;
-    if (argc > 0)
-        return cli_wrong(cli, "completion takes no arguments");
-    help_print_completion(stdout);
     return EXIT_DONE;
 }

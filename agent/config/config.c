@@ -526,13 +526,9 @@ void config_print_keys(FILE *out)
             (void)fprintf(out, "  %s = %s\n", key->name, key->default_value);
         (void)fprintf(out, "      %s\n", key->meaning);
     }
-    (void)fputs(
-        "\n[kafka], [kafka.consumer], [kafka.producer]\n"
-        "      Passed to librdkafka unchanged, under its own names: bootstrap.servers = "
-        "host:9092.\n"
-        "      isolation.level, check.crcs, auto.offset.reset, enable.idempotence and "
-        "acks "
-        "are the\n"
-        "      agent's own; setting them is an error.\n",
-        out);
+    for (size_t i = 0; config_kafka_sections[i] != NULL; i++)
+        (void)fprintf(out, "%s[%s]", i == 0 ? "\n" : ", ", config_kafka_sections[i]);
+    (void)fputc('\n', out);
+    for (size_t i = 0; config_kafka_meaning[i] != NULL; i++)
+        (void)fprintf(out, "      %s\n", config_kafka_meaning[i]);
 }

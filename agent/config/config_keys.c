@@ -19,6 +19,12 @@
 
 const char *const config_kafka_sections[] = {"kafka", "kafka.consumer", "kafka.producer",
                                              NULL};
+const char *const config_kafka_meaning[] = {
+    "Passed to librdkafka unchanged, under its own names: bootstrap.servers = "
+    "host:9092.",
+    "isolation.level, check.crcs, auto.offset.reset, enable.idempotence and acks "
+    "are the",
+    "agent's own; setting them is an error.", NULL};
 
 static const char *set_text(char **ret_text, struct arena *arena, const char *value)
 {

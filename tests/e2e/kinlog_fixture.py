@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
 from kafka_broker import Broker, BrokerError  # noqa: E402
+from kafka_proxy import Proxy  # noqa: E402
 
 KINLOG = ROOT / os.environ.get("OUT", "build") / "kinlog"
 LOGS = ROOT / "build" / "test-logs" / "agents"
@@ -484,6 +485,17 @@ class KinlogTest(unittest.TestCase):
         if init and start:
             site.start()
         return site
+
+    def proxied_site(self, **options):
+        """A new site whose agent reaches the broker through a proxy, and the proxy; agents that join do directly.
+        Needs broker_proxied."""
+        proxy = Proxy(self.broker)
+        self.addCleanup(proxy.close)
+        site = self.site(start=False, **options)
+        direct = site.agent.config_path.read_text()
+        site.agent.config_path.write_text(direct.replace(self.broker.bootstrap, proxy.bootstrap))
+        site.start()
+        return site, proxy
 
     def _close(self, site):
         LOGS.mkdir(parents=True, exist_ok=True)

@@ -547,28 +547,6 @@ static void test_help(void **state)
     }
 }
 
-/* The completion is made of the table, and knows types that people send. */
-static void test_completion(void **state)
-{
-    (void)state;
-    char *text = NULL;
-    size_t size;
-    FILE *out = open_memstream(&text, &size);
-
-    help_print_completion(out);
-    (void)fclose(out);
-    for (const struct cli_command *command = cli_commands; command->name != NULL;
-         command++) {
-        char line[64];
-
-        (void)snprintf(line, sizeof(line), "\n        %s) words=\"", command->name);
-        assert_non_null(strstr(text, line));
-    }
-    assert_non_null(strstr(text, "CreateRelationship"));
-    assert_null(strstr(text, "AdoptPolicy"));
-    free(text);
-}
-
 /* Types lose prefix and version only if they have both. */
 static void test_short_type(void **state)
 {
@@ -591,7 +569,7 @@ int main(void)
         cmocka_unit_test(test_answers),        cmocka_unit_test(test_json),
         cmocka_unit_test(test_table),          cmocka_unit_test(test_table_streams),
         cmocka_unit_test(test_user_filter),    cmocka_unit_test(test_help),
-        cmocka_unit_test(test_completion),     cmocka_unit_test(test_short_type),
+        cmocka_unit_test(test_short_type),
     };
 
     return cmocka_run_group_tests_name("cli_args", tests, NULL, NULL);
