@@ -22,6 +22,7 @@
 
 #include "agent/config/config.h"
 #include "events/base/error.h"
+#include "schemas/codec.h"
 
 enum exit_code {
     EXIT_DONE = 0, /* for send: accepted or unchanged */
@@ -111,9 +112,12 @@ bool cli_colour(FILE *file);
 int cli_finish(int code);
 
 const struct cli_command *cli_command_find(const char *name);
+/* Help is at most 80 columns wide. */
 void help_print_short(FILE *out);
 void help_print_all(FILE *out);
 void help_print_command(FILE *out, const struct cli_command *command);
+void help_print_type(FILE *out, const struct schema_entry *entry); /* of command */
+void help_print_config(FILE *out); /* each own key, its default and meaning */
 void help_print_completion(FILE *out);
 
 int cmd_run(struct cli *cli, int argc, char **argv);

@@ -7,10 +7,16 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/send_value.h"
+#include "agent/config/config_keys.h"
 #include "agent/config/spelling.h"
 #include "agent/kafka/kafka.h"
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
+
+#define WIDTH 80
+#define OVERRIDE "-X SECTION.KEY=VALUE"
+#define MEANING_COLUMN 25   /* of options */
+#define PARAMETER_COLUMN 21 /* of types */
 
 static const char *const exit_meanings[EXIT_CODES] = {
     [EXIT_DONE] = "done",
@@ -20,6 +26,37 @@ static const char *const exit_meanings[EXIT_CODES] = {
     [EXIT_NO_ANSWER] = "no answer in time",
     [EXIT_DAMAGE] = "damage was found",
 };
+
+/* Breaks text at blanks. The cursor stands at column indent, where further lines begin,
+ * too. */
+static void print_wrapped(FILE *out, size_t indent, const char *text)
+{
+    size_t width = WIDTH - indent;
+
+    while (true) {
+        size_t size = strlen(text);
+
+        if (size > width) {
+            size = width;
+            while (size > 0 && text[size] != ' ')
+                size--;
+            if (size == 0)
+                size = strcspn(text, " ");
+        }
+        (void)fprintf(out, "%.*s\n", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+        if (*text == '\0')
+            return;
+        (void)fprintf(out, "%*s", (int)indent, "");
+    }
+}
+
+static void print_indented(FILE *out, size_t indent, const char *text)
+{
+    (void)fprintf(out, "%*s", (int)indent, "");
+    print_wrapped(out, indent, text);
+}
 
 /* Each way of calling behind the program's name; a line that begins with a blank goes on
  * with the one before it. */
@@ -35,6 +72,12 @@ static void print_usage(FILE *out, const char *text)
     }
 }
 
+static void print_option(FILE *out, const char *option, const char *meaning)
+{
+    (void)fprintf(out, "  %-*s ", MEANING_COLUMN - 3, option);
+    print_wrapped(out, MEANING_COLUMN, meaning);
+}
+
 static void print_options(FILE *out, const struct cli_option *options)
 {
     for (size_t i = 0; options[i].name != NULL; i++) {
@@ -43,7 +86,7 @@ static void print_options(FILE *out, const struct cli_option *options)
         (void)snprintf(left, sizeof(left), "--%s%s%s", options[i].name,
                        options[i].argument != NULL ? " " : "",
                        options[i].argument != NULL ? options[i].argument : "");
-        (void)fprintf(out, "  %-22s %s\n", left, options[i].meaning);
+        print_option(out, left, options[i].meaning);
     }
 }
 
@@ -55,10 +98,10 @@ static void print_commands(FILE *out)
 
 void help_print_short(FILE *out)
 {
+    print_wrapped(out, 0,
+                  "Kinlog keeps the record of who belongs to what in a fleet: commands "
+                  "come from Kafka, are decided, and become events, views and answers.");
     (void)fputs(
-        "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
-        "Kafka,\n"
-        "are decided, and become events, views and answers.\n"
         "\n"
         "  kinlog demo                              watch it work; needs no Kafka\n"
         "  kinlog init --config kinlog.conf         make the data folder, once\n"
@@ -80,13 +123,13 @@ void help_print_all(FILE *out)
         "\nOptions that all commands take, before or after the command's own words:\n",
         out);
     print_options(out, cli_common_options);
-    (void)fputs("  -X SECTION.KEY=VALUE   set a key of the configuration; may be given "
-                "several times\n"
-                "\nConfiguration: -X wins over the environment (KINLOG_<SECTION>_<KEY>), "
-                "that over the\n"
-                "file. `kinlog help config` lists the keys.\n"
-                "\nExit codes:\n",
-                out);
+    print_option(out, OVERRIDE,
+                 "set a key of the configuration; may be given several times");
+    (void)fputc('\n', out);
+    print_wrapped(out, 0,
+                  "Configuration: -X wins over the environment (KINLOG_<SECTION>_<KEY>), "
+                  "that over the file. `kinlog help config` lists the keys.");
+    (void)fputs("\nExit codes:\n", out);
     for (int code = 0; code < EXIT_CODES; code++)
         (void)fprintf(out, "  %d  %s\n", code, exit_meanings[code]);
 }
@@ -110,13 +153,13 @@ static void print_types(FILE *out)
 
         if (!is_for_people(entry))
             continue;
-        (void)fprintf(out, "  %-19s", entry->name);
+        (void)fprintf(out, "  %-*s", PARAMETER_COLUMN - 2, entry->name);
         for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL;
              i++) {
             size_t size = strlen(member->name) + 3;
 
-            if (column + size > 68) {
-                (void)fprintf(out, "\n  %-19s", "");
+            if (PARAMETER_COLUMN + column + size > WIDTH) {
+                (void)fprintf(out, "\n%*s", PARAMETER_COLUMN, "");
                 column = 0;
             }
             column += size;
@@ -126,28 +169,26 @@ static void print_types(FILE *out)
     }
 }
 
-/* Breaks text at blanks. */
-static void print_wrapped(FILE *out, const char *indent, const char *text)
+static void print_sending(FILE *out, const struct schema_entry *entry)
 {
-    size_t width = 88 - strlen(indent);
+    const struct codec_member *member;
+    int column;
 
-    while (*text != '\0') {
-        size_t size = strlen(text);
-
-        if (size > width) {
-            size = width;
-            while (size > 0 && text[size] != ' ')
-                size--;
-            if (size == 0)
-                size = strcspn(text, " ");
+    (void)fputs("\nSent by:\n", out);
+    column = fprintf(out, "  kinlog send %s", entry->name);
+    for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
+        if (!member->required)
+            continue;
+        if (column + (int)strlen(member->name) + (int)strlen(" =... \\") > WIDTH) {
+            (void)fputs(" \\\n     ", out);
+            column = 5;
         }
-        (void)fprintf(out, "%s%.*s\n", indent, (int)size, text);
-        text += size;
-        text += strspn(text, " ");
+        column += fprintf(out, " %s=...", member->name);
     }
+    (void)fputc('\n', out);
 }
 
-static void print_type(FILE *out, const struct schema_entry *entry)
+void help_print_type(FILE *out, const struct schema_entry *entry)
 {
     static const char *const kinds[] = {
         [CODEC_INTEGER] = "number",  [CODEC_STRING] = "text",
@@ -157,26 +198,44 @@ static void print_type(FILE *out, const struct schema_entry *entry)
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
-    print_wrapped(out, "", codec_schema_description(entry->schema));
+    print_wrapped(out, 0, codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
         (void)fprintf(out, "  %s (%s%s)\n", member->name, kinds[member->kind],
                       member->required ? "" : ", optional");
-        print_wrapped(out, "      ", member->description);
+        print_indented(out, 6, member->description);
     }
-    (void)fprintf(out, "\nSent by:\n  kinlog send %s", entry->name);
-    for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
-        if (member->required)
-            (void)fprintf(out, " %s=...", member->name);
+    print_sending(out, entry);
+}
+
+void help_print_config(FILE *out)
+{
+    const char *section = "";
+
+    for (const struct config_key *key = config_keys; key->section != NULL; key++) {
+        if (strcmp(section, key->section) != 0)
+            (void)fprintf(out, "%s[%s]\n", *section == '\0' ? "" : "\n", key->section);
+        section = key->section;
+        if (key->default_value == NULL)
+            (void)fprintf(out, "  %s  (no default)\n", key->name);
+        else
+            (void)fprintf(out, "  %s = %s\n", key->name, key->default_value);
+        print_indented(out, 6, key->meaning);
     }
-    (void)fputc('\n', out);
+    (void)fputs("\n[kafka], [kafka.consumer], [kafka.producer]\n", out);
+    print_indented(out, 6,
+                   "Passed to librdkafka unchanged, under its own names: "
+                   "bootstrap.servers = host:9092. isolation.level, check.crcs, "
+                   "auto.offset.reset, enable.idempotence and acks are the agent's own; "
+                   "setting them is an error.");
 }
 
 void help_print_command(FILE *out, const struct cli_command *command)
 {
     (void)fprintf(out, "kinlog %s - %s\n\nUsage:\n", command->name, command->summary);
     print_usage(out, command->usage);
-    (void)fprintf(out, "\n%s\n", command->description);
+    (void)fputc('\n', out);
+    print_wrapped(out, 0, command->description);
     if (command->run == cmd_send)
         print_types(out);
     (void)fputs("\nOptions:\n", out);
@@ -190,7 +249,7 @@ void help_print_command(FILE *out, const struct cli_command *command)
             continue;
         print_options(out, pair);
     }
-    (void)fputs("  -X SECTION.KEY=VALUE   set a key of the configuration\n", out);
+    print_option(out, OVERRIDE, "set a key of the configuration");
     (void)fprintf(out, "\nExamples:\n%s\nExit codes:\n", command->examples);
     for (int code = 0; code < EXIT_CODES; code++) {
         if (command->exits >> code & 1)
@@ -281,7 +340,7 @@ int cmd_help(struct cli *cli, int argc, char **argv)
     if (argc > 1)
         return cli_wrong(cli, "one command at a time");
     if (strcmp(argv[0], "config") == 0) {
-        config_print_keys(stdout);
+        help_print_config(stdout);
         return EXIT_DONE;
     }
     const struct cli_command *command = cli_command_find(argv[0]);
@@ -291,7 +350,7 @@ int cmd_help(struct cli *cli, int argc, char **argv)
     }
     const struct schema_entry *entry = send_type_find(argv[0]);
     if (entry != NULL) {
-        print_type(stdout, entry);
+        help_print_type(stdout, entry);
         return EXIT_DONE;
     }
     for (size_t i = 0; cli_commands[i].name != NULL; i++)

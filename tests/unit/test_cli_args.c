@@ -521,6 +521,37 @@ static void test_user_filter(void **state)
     user_filter_release(&filter);
 }
 
+/* Help fits on a terminal of 80 columns. */
+static void assert_narrow(const char *text)
+{
+    for (; *text != '\0'; text += *text == '\n') {
+        size_t size = strcspn(text, "\n");
+
+        if (size > 80)
+            fail_msg("%zu columns: %.*s", size, (int)size, text);
+        text += size;
+    }
+}
+
+static void test_help_narrow(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    help_print_all(out);
+    help_print_config(out);
+    for (const struct cli_command *command = cli_commands; command->name != NULL;
+         command++)
+        help_print_command(out, command);
+    for (const struct schema_entry *entry = schema_commands; entry->type != NULL; entry++)
+        help_print_type(out, entry);
+    (void)fclose(out);
+    assert_narrow(text);
+    free(text);
+}
+
 /* Every command of the table is explained: sentences, two examples that name it, exit
  * codes. */
 static void test_help(void **state)
@@ -591,7 +622,8 @@ int main(void)
         cmocka_unit_test(test_answers),        cmocka_unit_test(test_json),
         cmocka_unit_test(test_table),          cmocka_unit_test(test_table_streams),
         cmocka_unit_test(test_user_filter),    cmocka_unit_test(test_help),
-        cmocka_unit_test(test_completion),     cmocka_unit_test(test_short_type),
+        cmocka_unit_test(test_help_narrow),    cmocka_unit_test(test_completion),
+        cmocka_unit_test(test_short_type),
     };
 
     return cmocka_run_group_tests_name("cli_args", tests, NULL, NULL);
