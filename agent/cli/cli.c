@@ -205,7 +205,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct cli_arguments *ret_
         return r;
     if (cli->form == OUTPUT_JSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --json", cli->command->name);
-    if (cli->form == OUTPUT_NDJSON && !cli->command->has_ndjson)
+    if (cli->form == OUTPUT_NDJSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --ndjson", cli->command->name);
     return 0;
 }

@@ -56,7 +56,7 @@ struct cli_command {
     const char *examples; /* lines */
     /* what the first argument may be, for completion; NULL = anything */
     const char *words;
-    bool has_json, has_ndjson;
+    bool has_json;  /* --json and --ndjson */
     unsigned exits; /* 1 << exit code, of those that it ends with */
     cli_run_fn run;
 };

@@ -122,6 +122,7 @@ const struct cli_command cli_commands[] = {
         .options = init_options,
         .examples = "  kinlog init --config kinlog.conf\n"
                     "  kinlog init --config kinlog.conf --join /media/stick/site.key\n",
+        .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_init,
     },
@@ -176,7 +177,6 @@ const struct cli_command cli_commands[] = {
                     "  kinlog get device 7\n",
         .words = "relationship device policy",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_get,
     },
@@ -198,7 +198,6 @@ const struct cli_command cli_commands[] = {
                     "  kinlog list relationships --device PC7 --ndjson\n",
         .words = "relationships devices policy",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_list,
     },
@@ -215,7 +214,6 @@ const struct cli_command cli_commands[] = {
                     "  kinlog log --subject device/7\n"
                     "  kinlog log --shard 0 --from 100 --to 200 --ndjson\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_log,
     },
@@ -231,7 +229,6 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog show /kinlog/cli 6f1c0a52-53a4-4d6b-9d5f-0d9a53a3c7de\n"
                     "  kinlog show /hr/joiners 2026-0042 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_show,
     },
@@ -249,7 +246,6 @@ const struct cli_command cli_commands[] = {
                     "  kinlog policy set devices.unknown=stub\n",
         .words = "set",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_SEND,
         .run = cmd_policy,
     },
@@ -268,7 +264,6 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog status\n"
                     "  kinlog status --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_status,
     },
@@ -284,7 +279,6 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog verify\n"
                     "  kinlog verify --shard 3 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL | EXIT_BIT(EXIT_DAMAGE),
         .run = cmd_verify,
     },
@@ -302,7 +296,6 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog repair\n"
                     "  kinlog repair --shard 3 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL | EXIT_BIT(EXIT_REFUSED),
         .run = cmd_repair,
     },
@@ -320,6 +313,7 @@ const struct cli_command cli_commands[] = {
         .options = rebuild_options,
         .examples = "  kinlog rebuild\n"
                     "  kinlog rebuild --shard 3 --from-topic\n",
+        .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_rebuild,
     },

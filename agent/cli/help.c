@@ -243,9 +243,10 @@ void help_print_command(FILE *out, const struct cli_command *command)
     for (size_t i = 0; cli_common_options[i].name != NULL; i++) {
         const struct cli_option pair[] = {cli_common_options[i], {NULL, NULL, NULL}};
 
-        if ((strcmp(pair[0].name, "json") == 0 && !command->has_json) ||
-            (strcmp(pair[0].name, "ndjson") == 0 && !command->has_ndjson) ||
-            strcmp(pair[0].name, "version") == 0)
+        bool is_json =
+            strcmp(pair[0].name, "json") == 0 || strcmp(pair[0].name, "ndjson") == 0;
+
+        if ((is_json && !command->has_json) || strcmp(pair[0].name, "version") == 0)
             continue;
         print_options(out, pair);
     }
@@ -375,7 +376,7 @@ int cmd_version(struct cli *cli, int argc, char **argv)
                      KINLOG_VERSION, RULES_MAX, STORE_FORMAT, kafka_library_version());
         return EXIT_DONE;
     }
-    json_out_begin(&json, stdout, /* pretty= */ true);
+    json_out_begin(&json, stdout, /* pretty= */ cli->form == OUTPUT_JSON);
     json_out_object(&json, NULL);
     json_out_string(&json, "Version", KINLOG_VERSION);
     json_out_integer(&json, "Rules", RULES_MAX);

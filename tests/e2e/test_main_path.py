@@ -3,7 +3,7 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import re
+import json
 import unittest
 
 from kinlog_fixture import KinlogTest, slot_of
@@ -19,7 +19,9 @@ class MainPath(KinlogTest):
     # init makes the five topics with the settings that the log needs, and a key that only its owner reads.
     def test_init(self):
         site = self.site(shards=2, init=False)
-        site.init()
+        made = json.loads(site.init("--json").out)
+        log = json.loads((site.data_dir / "kinlog.json").read_text())["Log"]
+        self.assertEqual(made, {"Log": log, "Site": "test", "Shards": 2, "DataDir": str(site.data_dir)})
         topics = {name: count for name, count in self.broker.topics().items() if name.startswith(site.prefix + ".")}
         names = {site.topic(what) for what in ("commands", "events", "replies", "dead-letters", "storage")}
         self.assertEqual(set(topics), names)
@@ -143,10 +145,18 @@ class MainPath(KinlogTest):
         site = self.site()
         sent = site.cli("send", "RegisterDevice", "ResourceID=5", "Name=A", "--json")
         self.assertEqual(sent.code, 0, sent.out + sent.err)
-        self.assertTrue(re.search(r'"Outcome": ?"accepted"', sent.out), sent.out)
+        self.assertEqual(json.loads(sent.out)["Outcome"], "accepted")
+        [again] = site.ndjson("send", "RegisterDevice", "ResourceID=5", "Name=A")
+        self.assertEqual(again["Outcome"], "unchanged")
         refused = site.cli("send", "CreateRelationship", "MachineResourceId=9", f"UserAccountName={USER}",
                            "SourceId=2")
         self.assertEqual(refused.code, 3, refused.out + refused.err)
+        # Without waiting it tells where the answer will be found.
+        [unheard] = site.ndjson("send", "RegisterDevice", "ResourceID=6", "Name=B", "--no-wait")
+        self.assertEqual(list(unheard), ["Shard", "Source", "Id"])
+        self.assertEqual(unheard["Shard"], 0)
+        site.answer(unheard["Id"], source=unheard["Source"])
+        self.assertEqual(site.cli("show", unheard["Source"], unheard["Id"]).code, 0)
         site.stop()
         self.assertEqual(site.cli("send", "RegisterDevice", "ResourceID=6", "Name=B", "--timeout", "1").code, 4)
 

@@ -113,7 +113,7 @@ static void test_parse_refuses(void **state)
         {"kinlog list --s 3", "--s may mean several options; write it out"},
         {"kinlog log --limit 3", "log has no option --limit"},
         {"kinlog run --json", "run has no --json"},
-        {"kinlog send --ndjson", "send has no --ndjson"},
+        {"kinlog run --ndjson", "run has no --ndjson"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
