@@ -4,9 +4,12 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import json
+import os
+import pty
+import subprocess
 import unittest
 
-from kinlog_fixture import KinlogTest, slot_of
+from kinlog_fixture import KINLOG, KinlogTest, slot_of
 
 DEVICE = 16777222
 USER = "contoso\\jqpublic"
@@ -158,7 +161,15 @@ class MainPath(KinlogTest):
         site.answer(unheard["Id"], source=unheard["Source"])
         self.assertEqual(site.cli("show", unheard["Source"], unheard["Id"]).code, 0)
         site.stop()
-        self.assertEqual(site.cli("send", "RegisterDevice", "ResourceID=6", "Name=B", "--timeout", "1").code, 4)
+        terminal, stderr = pty.openpty()
+        late = subprocess.run([KINLOG, "send", "RegisterDevice", "ResourceID=6", "Name=C", "--timeout", "3s", "--config",
+                               site.config_path], stdin=subprocess.DEVNULL, stderr=stderr, env=site.environment, timeout=30)
+        said = os.read(terminal, 65536).decode()
+        os.close(terminal)
+        os.close(stderr)
+        self.assertEqual(late.returncode, 4, said)
+        self.assertIn("waiting for the answer [###", said)
+        self.assertIn("no answer within 3s", said)
 
 
 if __name__ == "__main__":
