@@ -2,7 +2,7 @@
  * getopt_long does the work, its list is made from the table.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* getopt_long */
+#define _GNU_SOURCE /* getopt_long, TIOCGWINSZ */
 #include "agent/cli/cli.h"
 
 #include <assert.h>
@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/config/spelling.h"
@@ -273,6 +274,13 @@ bool cli_colour(FILE *file)
 
     return (no_color == NULL || *no_color == '\0') && isatty(fileno(file)) &&
            (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+size_t cli_columns(FILE *file)
+{
+    struct winsize size;
+
+    return ioctl(fileno(file), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 int cli_finish(int code)

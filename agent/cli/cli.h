@@ -107,6 +107,8 @@ int cli_wrong(const struct cli *cli, const char *format, ...)
 
 /* Are colours wanted there? A terminal, and no NO_COLOR. */
 bool cli_colour(FILE *file);
+/* How wide the terminal is; 0: it is none, or does not say. */
+size_t cli_columns(FILE *file);
 /* Writing to stdout failed (no space, say)? Then EXIT_FAILED and a word on stderr, else
  * code. */
 int cli_finish(int code);
