@@ -166,8 +166,11 @@ class DataFolder(KinlogTest):
         before = {path: path.read_bytes() for path in site.data_dir.iterdir() if path.is_file()}
         self.refused(site.init(check=False), "already holds")
         self.assertEqual(before, {path: path.read_bytes() for path in before})
-        # A second site cannot begin a log where there is one, once it is published.
+        # Nor when the log is published: the folder is named, not the topic.
         site.start()
+        for options in ([], ["--join", site.data_dir / "site.key"]):
+            self.refused(site.init(*options, check=False), f"{site.data_dir} already holds a log", "kinlog run")
+        # A second site cannot begin a log where there is one, once it is published.
         second = site.another(start=False, join=True)
         shutil.rmtree(second.data_dir)
         self.refused(second.init(check=False), "already holds log", "--join KEYFILE")
