@@ -11,6 +11,7 @@
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/object.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/user_filter.h"
 #include "agent/config/spelling.h"
 
@@ -26,6 +27,8 @@ struct listing {
     uint64_t limit;
     const char *sort; /* property; NULL = shard, then key */
     bool descending;
+    struct progress progress; /* over the rows read */
+    uint64_t rows;
     /* what comes out */
     struct table *table;
     struct json_out json;
@@ -45,6 +48,7 @@ static void print_object(struct listing *listing, const struct object *object)
 {
     struct json_out line;
 
+    progress_end(&listing->progress);
     listing->printed++;
     switch (listing->cli->form) {
     case OUTPUT_TABLE:
@@ -128,6 +132,11 @@ static bool relationship_fits(struct listing *listing,
     return user_filter_fits(&listing->user, relationship->unique_user_name);
 }
 
+static void count_row(struct listing *listing)
+{
+    progress_step(&listing->progress, ++listing->rows, /* total= */ 0);
+}
+
 /* ---- one shard --------------------------------------------------------------------- */
 
 static int list_relationships(struct listing *listing, const struct shard_reader *reader,
@@ -140,6 +149,7 @@ static int list_relationships(struct listing *listing, const struct shard_reader
 
     while (r == 0 && !is_full(listing) &&
            (r = relationship_scan_next(scan, &relationship, err)) == 0) {
+        count_row(listing);
         if (!relationship_fits(listing, &relationship))
             continue;
         r = object_of_relationship(reader, &relationship, row_arena(listing), &object,
@@ -163,6 +173,7 @@ static int list_devices(struct listing *listing, const struct shard_reader *read
 
     while (r == 0 && !is_full(listing) &&
            (r = device_scan_next(scan, &device, err)) == 0) {
+        count_row(listing);
         if ((listing->device_id != 0 && device.resource_id != listing->device_id) ||
             (listing->device_name != NULL && !name_is(device.name, listing->device_name)))
             continue;
@@ -247,6 +258,7 @@ static int list_all(struct listing *listing, const struct store_folder *folder,
     char key[32];
     int r = 0;
 
+    progress_begin(&listing->progress, "rows read:");
     if (listing->device_id != 0) {
         (void)snprintf(key, sizeof(key), "device:%u", listing->device_id);
         first = reading_shard_of(folder, key);
@@ -254,6 +266,7 @@ static int list_all(struct listing *listing, const struct store_folder *folder,
     }
     for (uint32_t shard = first; r == 0 && shard < last && !is_full(listing); shard++)
         r = list_shard(listing, folder, shard, err);
+    progress_end(&listing->progress);
     if (r == 0 && listing->sort != NULL)
         print_sorted(listing);
     return r;
