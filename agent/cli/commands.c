@@ -213,10 +213,8 @@ const struct cli_command cli_commands[] = {
     {
         .name = "list",
         .summary = "list relationships, devices, associations or policies",
-        .usage = "list relationships [--user USER] [--device DEVICE] [--source N]
-                 "
-                 "     [--primary]
-                 "
+        .usage = "list relationships [--user USER] [--device DEVICE] [--source N]\n"
+                 "     [--primary]\n"
                  "list devices [--device DEVICE]\n"
                  "list associations [--source DEVICE] [--restore DEVICE]\n"
                  "     [--user USER] [--status N]\n"
