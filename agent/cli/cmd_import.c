@@ -15,7 +15,6 @@
 
 #define TIMEOUT_DEFAULT "30s"
 #define RESULT_SUFFIX ".result.csv"
-#define WIDTH 80
 
 /* ---- arguments --------------------------------------------------------------------- */
 
@@ -100,7 +99,7 @@ static void print_refusal(FILE *out, const struct import_refusal *refusal)
     if (refusal->outcome == IMPORT_CONFLICT)
         (void)buf_append_str(&text, "conflict: ");
     (void)table_escape(&text, refusal->reason);
-    print_wrapped(out, column > 0 ? (size_t)column : 0, WIDTH, buf_cstr(&text));
+    print_wrapped(out, column > 0 ? (size_t)column : 0, buf_cstr(&text));
     buf_release(&text);
 }
 
@@ -133,7 +132,7 @@ static void print_json(FILE *out, const struct importing *importing,
 {
     struct json_out json;
 
-    json_out_begin(&json, out, /* pretty= */ true);
+    json_out_begin(&json, out, /* pretty= */ importing->cli->form == OUTPUT_JSON);
     json_out_object(&json, NULL);
     json_out_string(&json, "Kind", importing->kind->name);
     json_out_string(&json, "ImportId", importing->prepared ? importing->import_id : NULL);
@@ -172,7 +171,7 @@ static int tell(const struct importing *importing, int r, const struct error *er
     bool taken = summary->path != NULL && strcmp(summary->path, "-") == 0;
     FILE *out = taken ? stderr : stdout;
 
-    if (importing->cli->form == OUTPUT_JSON)
+    if (importing->cli->form != OUTPUT_TABLE)
         print_json(out, importing, summary, complete);
     else if (summary->total > 0 || complete)
         print_text(out, importing, summary);

@@ -93,17 +93,21 @@ static int write_all(const struct csv_file *file, int fd, struct error *err)
 /* Puts a copy that can be read twice in the place of a pipe. */
 static int spool(struct csv_file *file, struct error *err)
 {
+    struct progress progress;
     int copy = -1;
     int r = open_temporary(file, &copy, err);
 
     if (r < 0)
         return r;
+    progress_begin(&progress, "bytes read:");
     while (r == 0 && !file->at_end && (r = fill(file, err)) == 0) {
         r = write_all(file, copy, err);
         file->raw_size = 0;
+        progress_step(&progress, file->position, /* total= */ 0);
         if (r == 0 && interrupt_seen())
             r = error_set(err, ERROR_STOPPED, "interrupted");
     }
+    progress_end(&progress);
     if (file->fd != STDIN_FILENO)
         (void)close(file->fd);
     file->fd = copy;

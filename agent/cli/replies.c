@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/cli/progress.h"
 #include "agent/clock.h"
 
 #define POLL_MS 200 /* in case a wake-up is missed */
@@ -18,6 +19,7 @@
 struct exchange {
     const struct config *config;
     int64_t deadline_ms;
+    struct progress waiting;
     int wake_fd;
     struct sink *sink;
     struct delivery delivery; /* of the command that was sent */
@@ -109,6 +111,7 @@ int exchange_open(const struct config *config, int64_t deadline_ms,
     kafka_log_set(keep_log);
     exchange->config = config;
     exchange->deadline_ms = deadline_ms;
+    progress_begin(&exchange->waiting, "waiting for the answer");
     exchange->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (exchange->wake_fd < 0)
         r = error_set(err, ERROR_IO, "cannot make an event descriptor");
@@ -129,6 +132,7 @@ void exchange_close(struct exchange *exchange)
 {
     if (exchange == NULL)
         return;
+    progress_end(&exchange->waiting);
     for (size_t i = 0; i < exchange->source_count; i++)
         source_close(exchange->sources[i]);
     free(exchange->sources);
@@ -225,6 +229,14 @@ int exchange_send(struct exchange *exchange, uint32_t shard, struct bytes key,
     return delivery_error(exchange, &exchange->delivery, err);
 }
 
+static void show_waiting(struct exchange *exchange)
+{
+    int64_t all_ms = exchange->deadline_ms - exchange->waiting.start_ms;
+
+    progress_step(&exchange->waiting, (uint64_t)(all_ms - left_ms(exchange)),
+                  (uint64_t)all_ms);
+}
+
 static void take_headers(const struct record *record, struct answer_record *ret_answer)
 {
     *ret_answer = (struct answer_record){.value = record->value};
@@ -271,6 +283,7 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
 
         if (exchange->record_next < exchange->record_count) {
             take_headers(&exchange->records[exchange->record_next++], ret_answer);
+            progress_end(&exchange->waiting);
             return 0;
         }
         (void)!read(exchange->wake_fd, &count,
@@ -280,9 +293,13 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
         if (r < 0)
             return r;
         int wait_ms = left_ms(exchange);
-        if (!some && wait_ms == 0)
+        if (some)
+            continue;
+        if (wait_ms == 0) {
+            progress_end(&exchange->waiting);
             return 1;
-        if (!some)
-            (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
+        }
+        show_waiting(exchange);
+        (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
     }
 }

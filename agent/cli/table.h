@@ -36,8 +36,9 @@ void table_free(struct table *table); /* NULL is fine */
  * columns. */
 size_t table_escape(struct buf *out, struct bytes text);
 
-/* Prints text that begins in this column, broken at blanks before the width, its further
- * lines indented to the same column. */
-void print_wrapped(FILE *out, size_t column, size_t width, const char *text);
+#define TEXT_WIDTH 80
+/* Breaks text at blanks. The cursor stands at column indent, where further lines begin,
+ * too. */
+void print_wrapped(FILE *out, size_t indent, const char *text);
 
 #endif
