@@ -249,12 +249,12 @@ class Files(ImportTest):
                 self.assertIn(f"e{number}\\j\u00f6rg", self.users(1))
                 self.assertIn(f"e{number}\\\U0001f600", self.users(2))
 
-    # Longer than one piece, so that characters are cut at every place.
+    # Longer than one piece, and shifted, so that the end of the piece falls on each character of a row.
     def test_long_utf16(self):
-        text = "".join(f"hq\\\U0001f600{i:05},PC1\n" for i in range(9000))
-        for shift in range(2):
-            self.import_("affinity", b"\xff\xfe" + ("x" * shift + text).encode("utf-16-le"), "--dry-run", "--json")
-            self.assertEqual(json.loads(self.result.out)["Ready"], 9000)
+        row = "hq\\\U0001f600,PC1\n"
+        for shift in range(len(row) + 1):
+            self.import_("affinity", b"\xff\xfe" + ("x" * shift + row * 5000).encode("utf-16-le"), "--dry-run", "--json")
+            self.assertEqual(json.loads(self.result.out)["Ready"], 5000)
 
     def test_bad_utf16(self):
         half = "hq\\a,PC1\nhq\\b".encode("utf-16-le") + b"\x3d\xd8" + ",PC1\nhq\\c,PC1\nhq\\d,PC1".encode("utf-16-le")
@@ -499,7 +499,9 @@ class Memory(ImportTest):
             file.write("hq\\a,PC1\n")
             for _ in range(40):
                 file.write("hq\\a," + "x" * 1000000 + "\n")
-            file.write("hq\\a,\"PC1\n" + "x\n" * 1000000)
+            file.write("hq\\a,\"PC1\n")
+            for _ in range(100000):
+                file.write("x" * 200 + "\n")
         self.assertLess(self.used("import", "affinity", path, "--dry-run", code=REFUSED) - self.one_row, 4096)
 
     # More rows than the window holds, sent and answered.

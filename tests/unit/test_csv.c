@@ -142,6 +142,13 @@ static void test_limits(void **state)
     assert_string_equal(buf_cstr(&rows), "1:!more than 1024 2:c");
 
     buf_clear(&csv);
+    for (size_t i = 0; i < 4 * CSV_FIELD_BYTES_MAX / 3; i++) /* in four fields */
+        (void)buf_append_str(&csv, i % (CSV_FIELD_BYTES_MAX / 3) == 0 ? "," : "x");
+    (void)buf_append_str(&csv, "\nc\n");
+    tell_rows(buf_bytes(&csv), 65536, &rows);
+    assert_string_equal(buf_cstr(&rows), "1:!a field or the 2:c");
+
+    buf_clear(&csv);
     (void)buf_append_byte(&csv, '"');
     for (int i = 0; i < 100000; i++)
         (void)buf_append_str(&csv, "a,b\n");
