@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/cli/csv_kind.h"
 
-#include <assert.h>
 #include <inttypes.h>
 #include <string.h>
 #include <strings.h>
@@ -12,7 +11,7 @@
 
 #define IGNORED "Ignored"
 #define ID_PREFIX "device:"
-#define NAME_MAX 64 /* of a column */
+#define COLUMN_NAME_MAX 64
 #define CANDIDATES_MAX 10
 #define ECHO_BYTES_MAX 1024 /* of a device's name in a reason; no name is longer */
 #define LIST_DELIMITER ';'
@@ -113,7 +112,7 @@ static int add_column(struct csv_mapping *mapping, struct bytes name, struct err
 {
     const struct csv_kind *kind = mapping->kind;
     const struct csv_column *column;
-    char text[NAME_MAX] = "";
+    char text[COLUMN_NAME_MAX] = "";
     struct spelling spelling = {.word = text};
 
     if (find_column(kind, name, &column)) {
