@@ -79,6 +79,17 @@ def respell(name, rng):
     return rng.choice([name, name.lower(), name.upper(), name.swapcase()])
 
 
+def understood(method, values):
+    """The Command that these values make, or None."""
+    command = model.Command('x', 'x')
+    command.method = method
+    try:
+        command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
+    except (model.Fault, model.kinlog_json.JsonFault):
+        return None
+    return command
+
+
 class Generator:
     def __init__(self, seed, shards):
         self.rng = random.Random(seed)
@@ -475,41 +486,39 @@ class Generator:
         rng = self.rng
         if rng.random() < 0.3:
             return rng.choice([0, 1, 2, 3, 9999999999999999999])
-        command = model.Command('x', 'x')
-        command.method = method
-        try:
-            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
-        except model.Fault:
+        command = understood(method, values)
+        if command is None:
             return 0
         shard = self.site.shards[self.site.shards[0].shard_of(command)]
         return shard.aggregate(command, model.Record(0, 0, 0, None, None, []))[2] or 0
 
     def key_and_partition(self, method, values):
         rng = self.rng
-        command = model.Command('x', 'x')
-        command.method = method
         partition = rng.randrange(self.shards)
         key = b'policy' if method.endswith('Policy') else None
-        try:
-            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
-            partition = self.site.shards[partition].shard_of(command)
-            number = next((values[name] for name in ('MachineResourceId', 'ResourceID',
-                                                     'SourceClientResourceID') if name in values), None)
-            if method in model.conversations.TO_OBJECT:
-                key = command.values['Object'].encode()
-            if 'RelationshipResourceID' in command.values:
-                row = self.site.shards[partition].relationships.get(command.values['RelationshipResourceID'])
-                number = row.device if row else None
-            if number is not None:
-                key = b'device:%d' % number
-        except (model.Fault, TypeError):
-            pass
+        command = understood(method, values)
+        if command is not None:
+            shard = self.site.shards[self.site.shards[partition].shard_of(command)]
+            partition, key = shard.number, self.right_key(shard, command) or key
         if rng.random() < 0.1:
             key = rng.choice([None, b'', b'policy', b'device:1', b'device:01', b'device:4294967296',
                               b'\xff\x00', b'somebody\\else'])
         if self.misplacing and rng.random() < 0.08:
             partition = rng.randrange(self.shards)
         return key, partition
+
+    @staticmethod
+    def right_key(shard, command):
+        """What a careful sender would take, or None."""
+        values = command.values
+        if command.method in model.conversations.TO_OBJECT:
+            return values['Object'].encode()
+        number = next((values[name] for name in ('MachineResourceId', 'ResourceID', 'SourceClientResourceID')
+                       if name in values), None)
+        if 'RelationshipResourceID' in values:
+            row = shard.relationships.get(values['RelationshipResourceID'])
+            number = row.device if row else None
+        return b'device:%d' % number if number is not None else None
 
     def data(self, values, style=None):
         """The JSON text of parameters, freely spelled."""
