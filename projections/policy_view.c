@@ -18,6 +18,9 @@ static const struct policy_name policy_names[] = {
     {"devices.unknown", "refuse",
      "refuse (a relationship needs a registered device) or stub (it is registered "
      "without a name)"},
+    {"requests.timeout", "30",
+     "seconds that another shard has to answer, from 1 to 3600: then the command that "
+     "needs it is refused"},
 };
 #define POLICY_NAME_COUNT (sizeof policy_names / sizeof policy_names[0])
 

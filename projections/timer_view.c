@@ -6,6 +6,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/timer_view.h"
 
+#include <stdlib.h>
+
 #include "projections/views_internal.h"
 
 #define KEY_NAME 9 /* where the name begins in a key */
@@ -37,47 +39,60 @@ int timer_clear(struct views *views, int64_t due_ms, struct bytes name, struct e
     return code != 0 ? code : row_set(views, BYTES_ABSENT, err);
 }
 
-/* The first timer; its name goes to ret_name unless that is NULL. */
-static int first_timer(struct views *views, int64_t *ret_due_ms, struct buf *ret_name,
-                       struct error *err)
+struct timer_scan {
+    struct kv_cursor *cursor;
+    int64_t now_ms;
+};
+
+int timer_scan_open(struct views *views, int64_t now_ms, struct timer_scan **ret_scan,
+                    struct error *err)
 {
-    struct kv_cursor *cursor = NULL;
-    struct bytes key, row;
+    struct timer_scan *scan = calloc(1, sizeof *scan);
+
+    if (scan == NULL)
+        return views_no_memory(err);
+    scan->now_ms = now_ms;
     int code = kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
-                              bytes_str("U"), &cursor, err);
+                              bytes_str("U"), &scan->cursor, err);
+    if (code != 0) {
+        free(scan);
+        return code;
+    }
+    *ret_scan = scan;
+    return 0;
+}
+
+int timer_scan_next(struct timer_scan *scan, int64_t *ret_due_ms, struct bytes *ret_name,
+                    struct error *err)
+{
+    struct bytes key, row;
+    int code = kv_cursor_next(scan->cursor, &key, &row, err);
 
     if (code != 0)
         return code;
-    code = kv_cursor_next(cursor, &key, &row, err);
-    if (code == 0 && (key.size < KEY_NAME || row.size != 0 || key.data[1] >= 0x80))
-        code = row_damaged(VIEW_TIMERS, err);
-    if (code == 0) {
-        *ret_due_ms = (int64_t)read_u64be(key.data + 1);
-        if (ret_name != NULL) {
-            buf_clear(ret_name);
-            if (buf_append(ret_name, key.data + KEY_NAME, key.size - KEY_NAME) != 0)
-                code = views_no_memory(err);
-        }
-    }
-    kv_cursor_close(cursor);
-    return code;
+    if (key.size < KEY_NAME || row.size != 0 || key.data[1] >= 0x80)
+        return row_damaged(VIEW_TIMERS, err);
+    *ret_due_ms = (int64_t)read_u64be(key.data + 1);
+    *ret_name = bytes_of(key.data + KEY_NAME, key.size - KEY_NAME);
+    return *ret_due_ms > scan->now_ms ? 1 : 0;
+}
+
+void timer_scan_close(struct timer_scan *scan)
+{
+    if (scan == NULL)
+        return;
+    kv_cursor_close(scan->cursor);
+    free(scan);
 }
 
 int timer_next(struct views *views, int64_t *ret_due_ms, struct error *err)
 {
-    return first_timer(views, ret_due_ms, /* ret_name= */ NULL, err);
-}
+    struct timer_scan *scan = NULL;
+    struct bytes name;
+    int code = timer_scan_open(views, INT64_MAX, &scan, err);
 
-int timer_due(struct views *views, int64_t now_ms, int64_t *ret_due_ms,
-              struct buf *ret_name, struct error *err)
-{
-    int64_t due_ms;
-    int code = first_timer(views, &due_ms, ret_name, err);
-
-    if (code != 0)
-        return code;
-    if (due_ms > now_ms)
-        return 1;
-    *ret_due_ms = due_ms;
-    return 0;
+    if (code == 0)
+        code = timer_scan_next(scan, ret_due_ms, &name, err);
+    timer_scan_close(scan);
+    return code;
 }

@@ -15,9 +15,14 @@ int timer_set(struct views *views, int64_t due_ms, struct bytes name, struct err
 int timer_clear(struct views *views, int64_t due_ms, struct bytes name,
                 struct error *err);
 
-/* The earliest timer that is due at now_ms; its name is copied into ret_name (cleared
- * first). 0, 1 = nothing is due, or negative. */
-int timer_due(struct views *views, int64_t now_ms, int64_t *ret_due_ms,
-              struct buf *ret_name, struct error *err);
+/* The timers that are due at now_ms, the earliest first; 0, 1 = no more, or negative.
+ * Close in any case. */
+struct timer_scan;
+int timer_scan_open(struct views *views, int64_t now_ms, struct timer_scan **ret_scan,
+                    struct error *err);
+int timer_scan_next(struct timer_scan *scan, int64_t *ret_due_ms,
+                    struct bytes *ret_name, /* borrowed until the next call */
+                    struct error *err);
+void timer_scan_close(struct timer_scan *scan);
 
 #endif

@@ -10,8 +10,13 @@
 #include "schemas/events.h"
 
 const char *const view_names[VIEWS] = {
-    [VIEW_DEVICES] = "devices",   [VIEW_RELATIONSHIPS] = "relationships",
-    [VIEW_POLICY] = "policy",     [VIEW_TIMERS] = "timers",
+    [VIEW_DEVICES] = "devices",
+    [VIEW_RELATIONSHIPS] = "relationships",
+    [VIEW_POLICY] = "policy",
+    [VIEW_TIMERS] = "timers",
+    [VIEW_ASSOCIATIONS] = "associations",
+    [VIEW_REQUESTS] = "requests",
+    [VIEW_REFERENCES] = "references",
     [VIEW_RECEIPTS] = "receipts",
 };
 
@@ -33,6 +38,19 @@ static const struct fold {
     {&device_changed_v1_schema, device_apply_changed},
     {&device_removed_v1_schema, device_apply_removed},
     {&policy_changed_v1_schema, policy_apply_changed},
+    {&association_requested_v1_schema, association_apply_requested},
+    {&association_added_v1_schema, association_apply_added},
+    {&association_changed_v1_schema, association_apply_changed},
+    {&association_deleted_v1_schema, association_apply_deleted},
+    {&capture_started_v1_schema, association_apply_capture_started},
+    {&capture_completed_v1_schema, association_apply_capture_completed},
+    {&restore_completed_v1_schema, association_apply_restore_completed},
+    {&store_deleted_v1_schema, association_apply_store_deleted},
+    {&request_refused_v1_schema, request_apply_refused},
+    {&reference_added_v1_schema, reference_apply_added},
+    {&reference_refused_v1_schema, reference_apply_refused},
+    {&reference_released_v1_schema, reference_apply_released},
+    {&reference_ended_v1_schema, reference_apply_ended},
 };
 
 int event_misfit(const struct event *event, const char *what, struct error *err)
@@ -98,8 +116,6 @@ static int decode_data(struct views *views, const struct event *event,
                        const void **ret_data, struct error *err)
 {
     struct codec_error fault;
-
-    arena_reset(&views->arena);
     void *data = arena_alloc(&views->arena, event->type->struct_size);
     if (data == NULL)
         return views_no_memory(err);
@@ -127,6 +143,7 @@ int views_apply(struct views *views, const struct event *event, const void *data
     bool conflict = false;
     int code = 0;
 
+    arena_reset(&views->arena);
     for (size_t i = 0; i < sizeof folds / sizeof folds[0] && apply == NULL; i++) {
         if (folds[i].schema == schema)
             apply = folds[i].apply;

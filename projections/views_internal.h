@@ -25,7 +25,7 @@ struct views {
     /* Scratch memory, good within one call of views.h. */
     struct buf key;     /* a key being made */
     struct buf row;     /* a row being made, or read by a getter */
-    struct arena arena; /* decoded event data */
+    struct arena arena; /* decoded event data, and what a fold makes of it */
 };
 
 /* ERROR_CORRUPT: what is static and without values. */
@@ -54,6 +54,32 @@ int relationship_apply_deleted(struct views *views, const struct event *event,
                                const void *data, struct error *err);
 int policy_apply_changed(struct views *views, const struct event *event, const void *data,
                          struct error *err);
+int association_apply_requested(struct views *views, const struct event *event,
+                                const void *data, struct error *err);
+int association_apply_added(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int association_apply_changed(struct views *views, const struct event *event,
+                              const void *data, struct error *err);
+int association_apply_deleted(struct views *views, const struct event *event,
+                              const void *data, struct error *err);
+int association_apply_capture_started(struct views *views, const struct event *event,
+                                      const void *data, struct error *err);
+int association_apply_capture_completed(struct views *views, const struct event *event,
+                                        const void *data, struct error *err);
+int association_apply_restore_completed(struct views *views, const struct event *event,
+                                        const void *data, struct error *err);
+int association_apply_store_deleted(struct views *views, const struct event *event,
+                                    const void *data, struct error *err);
+int request_apply_refused(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+int reference_apply_added(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+int reference_apply_refused(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int reference_apply_released(struct views *views, const struct event *event,
+                             const void *data, struct error *err);
+int reference_apply_ended(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
 /* Of any event: the receipt of its command. */
 int receipt_apply(struct views *views, const struct event *event, bool conflict,
                   struct error *err);

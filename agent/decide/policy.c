@@ -12,6 +12,8 @@
 
 #define CORE_RULES "core.rules"
 #define DEVICES_UNKNOWN "devices.unknown"
+#define REQUESTS_TIMEOUT "requests.timeout"
+#define TIMEOUT_SECONDS_MAX 3600
 
 struct route set_policy_route(const void *params)
 {
@@ -25,9 +27,8 @@ struct route adopt_policy_route(const void *params)
     return (struct route){.policy = true, .here = true};
 }
 
-/* A number of rules that this program knows, written without leading zeros; 0 = anything
- * else. */
-static uint32_t rules_number(struct bytes value)
+/* A number from 1 to max, written without leading zeros; 0 = anything else. */
+static uint32_t policy_number(struct bytes value, uint32_t max)
 {
     uint32_t number = 0;
 
@@ -38,7 +39,13 @@ static uint32_t rules_number(struct bytes value)
             return 0;
         number = number * 10 + (uint32_t)(value.data[i] - '0');
     }
-    return number <= RULES_MAX ? number : 0;
+    return number <= max ? number : 0;
+}
+
+/* 0 = no number of rules that this program knows. */
+static uint32_t rules_number(struct bytes value)
+{
+    return policy_number(value, RULES_MAX);
 }
 
 /* NULL if the value is allowed. */
@@ -49,6 +56,10 @@ static const char *value_fault(const char *name, struct bytes value)
             return NULL;
         return "devices.unknown is either refuse or stub";
     }
+    if (strcmp(name, REQUESTS_TIMEOUT) == 0)
+        return policy_number(value, TIMEOUT_SECONDS_MAX) != 0
+                   ? NULL
+                   : "requests.timeout is a decimal number of seconds from 1 to 3600";
     if (rules_number(value) != 0)
         return NULL;
     return "core.rules is a decimal number of rules that this version of the agent knows";

@@ -17,6 +17,13 @@
 #define ALARM_REPEAT_MS 60000
 #define DEPOSED 2 /* positive result: another agent has claimed the shard */
 
+/* The effects of a batch: at least one for each record that leaves an event. */
+struct effects {
+    struct effect *items;
+    size_t count;
+    size_t capacity;
+};
+
 struct shard {
     struct shard_settings settings;
     struct log_identity identity;
@@ -52,6 +59,7 @@ struct shard {
     int64_t position_sent;
     int64_t batch_ms; /* when records were last asked for, and how many there were */
     size_t batch_records;
+    struct effects effects; /* of the batch under construction; its memory is kept */
     int64_t witness_ms;
     struct anchor seen_anchor; /* consumed before the last recheck, or first of all */
     int64_t recheck_ms;
