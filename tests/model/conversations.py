@@ -161,11 +161,10 @@ class Conversations:
         return request if request is not None and request.outcome is None else None
 
     def due_requests(self, record_time):
-        """Drafts of a Tick: its record's own time counts. READING: earliest first, then by the text of
-        the timer's name."""
+        """Drafts of a Tick: its record's own time counts. READING: earliest first, then by sequence."""
         due = [request for request in self.requests.values()
                if request.outcome is None and request.due <= record_time]
-        due.sort(key=lambda request: (request.due, request.id))
+        due.sort(key=lambda request: (request.due, position(request.id)))
         return [self.request_refused(request, OTHER_FAILURE, TIMED_OUT, 'timeout')
                 for request in due[:DUE_MAX]]
 
@@ -259,6 +258,6 @@ class Conversations:
 
     def request_rows(self):
         """Those that wait."""
-        return [{'Request': request.id, 'Object': request.object, 'Due': request.due, 'Shard': self.number}
+        return [{'Request': request.id, 'Due': request.due, 'Shard': self.number}
                 for request in sorted(self.requests.values(), key=lambda r: position(r.id))
                 if request.outcome is None]
