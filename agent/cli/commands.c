@@ -46,10 +46,12 @@ static const struct cli_option send_options[] = {
 };
 
 static const struct cli_option list_options[] = {
-    {"user", "USER",
-     "relationships of this user: domain\\user, or the part behind the backslash"},
+    {"user", "USER", "of this user: domain\\user, or the part behind the backslash"},
     {"device", "DEVICE", "of this device: its ResourceID or its name"},
-    {"source", "N", "relationships that have this source, 1 to 9"},
+    {"source", "N",
+     "relationships that have this source, 1 to 9; associations of this source device"},
+    {"restore", "DEVICE", "associations that this device receives"},
+    {"status", "N", "associations: 0 not started, 1 in progress, 2 completed"},
     {"primary", NULL, "relationships that make the user a primary user"},
     {"limit", "N", "the first N only"},
     {"sort", "PROPERTY",
@@ -163,10 +165,11 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "get",
-        .summary = "print one relationship, device or policy",
+        .summary = "print one relationship, device, association or policy",
         .usage = "get relationship RelationshipResourceID\n"
                  "get relationship ResourceID/UniqueUserName\n"
                  "get device ResourceID\n"
+                 "get association MigrationID\n"
                  "get policy NAME",
         .description =
             "Reads the views in the data folder, whether the agent runs or not.\n"
@@ -175,7 +178,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog get relationship 23\n"
                     "  kinlog get relationship '7/hq\\ann' --json\n"
                     "  kinlog get device 7\n",
-        .words = "relationship device policy",
+        .words = "relationship device association policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -183,10 +186,12 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "list",
-        .summary = "list relationships, devices or policies",
+        .summary = "list relationships, devices, associations or policies",
         .usage = "list relationships [--user USER] [--device DEVICE] [--source N] "
                  "[--primary]\n"
                  "list devices [--device DEVICE]\n"
+                 "list associations [--source DEVICE] [--restore DEVICE] [--user USER] "
+                 "[--status N]\n"
                  "list policy",
         .description = "Reads the views in the data folder, whether the agent runs or "
                        "not: each shard as of one\n"
@@ -196,8 +201,9 @@ const struct cli_command cli_commands[] = {
         .options = list_options,
         .examples = "  kinlog list relationships --user ann --primary\n"
                     "  kinlog list devices --sort Name --limit 20\n"
-                    "  kinlog list relationships --device PC7 --ndjson\n",
-        .words = "relationships devices policy",
+                    "  kinlog list relationships --device PC7 --ndjson\n"
+                    "  kinlog list associations --source PC7 --status 0\n",
+        .words = "relationships devices associations policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,

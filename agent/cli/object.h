@@ -1,4 +1,4 @@
-/* object.h - a device, relationship or policy as its properties, the same for every form
+/* object.h - a device, relationship, association or policy as its properties, the same for every form
  * of output.
  *
  * The properties are exactly those of the class, in its order, then Version and Shard.
@@ -9,11 +9,19 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/reading.h"
+#include "agent/cli/registry.h"
 #include "agent/cli/table.h"
+#include "projections/association_view.h"
 
-#define OBJECT_PROPERTIES_MAX 12
+#define OBJECT_PROPERTIES_MAX 22
 
-enum object_class { CLASS_RELATIONSHIP, CLASS_DEVICE, CLASS_POLICY, OBJECT_CLASSES };
+enum object_class {
+    CLASS_RELATIONSHIP,
+    CLASS_DEVICE,
+    CLASS_ASSOCIATION,
+    CLASS_POLICY,
+    OBJECT_CLASSES
+};
 
 struct object_class_names {
     const char *singular;    /* "relationship", as `get` takes it */
@@ -28,7 +36,8 @@ enum property_kind {
     PROPERTY_NUMBER,
     PROPERTY_BOOLEAN,
     PROPERTY_NUMBERS, /* none = null */
-    PROPERTY_TEXTS    /* none = null */
+    PROPERTY_TEXTS,   /* none = null */
+    PROPERTY_USERS    /* objects of UserName and LocaleID; none = null */
 };
 
 struct property {
@@ -39,6 +48,7 @@ struct property {
     uint64_t number;
     const uint32_t *numbers;
     const struct bytes *texts;
+    const struct association_user *users;
     size_t count;
 };
 
@@ -58,12 +68,19 @@ int object_of_relationship(const struct shard_reader *reader,
                            struct object *ret_object, struct error *err);
 int object_of_device(const struct shard_reader *reader, const struct device *device,
                      struct arena *arena, struct object *ret_object, struct error *err);
+/* The devices may live in other shards. */
+int object_of_association(const struct shard_reader *reader, struct registry *registry,
+                          const struct association *association, struct arena *arena,
+                          struct object *ret_object, struct error *err);
 int object_of_policy(const struct shard_reader *reader, const struct policy *policy,
                      struct arena *arena, struct object *ret_object, struct error *err);
 
 /* The property's name as the class spells it, or NULL; without regard to case. */
 const char *object_property_name(enum object_class class, const char *name);
 const struct property *object_property(const struct object *object, const char *name);
+/* For people: "not started", by migration_status. */
+extern const char *const migration_status_names[MIGRATION_COMPLETED + 1];
+
 /* Null first; text by its bytes. */
 int property_compare(const struct property *a, const struct property *b);
 

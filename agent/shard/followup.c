@@ -220,6 +220,23 @@ static int name_followup(const struct making *making)
     return making->followup->id.data == NULL ? no_memory(making->err) : 0;
 }
 
+static struct bytes or_else(struct bytes text, struct bytes by_default)
+{
+    return text.data != NULL ? text : by_default;
+}
+
+/* Who asked for all this can be told on the other side, too. */
+static void pass_context_on(const struct making *making)
+{
+    const struct event *event = making->event;
+
+    making->followup->actor = or_else(event->actor, event->causation_source);
+    making->followup->correlation_id =
+        or_else(event->correlation_id, event->causation_id);
+    making->followup->traceparent = event->traceparent;
+    making->followup->tracestate = event->tracestate;
+}
+
 static int decode(const struct making *making, const void **ret_data)
 {
     const struct schema_entry *type = making->event->type;
@@ -250,6 +267,7 @@ int followup_of(const struct log_identity *identity, const struct event *event,
     if (rule == NULL)
         return 1;
     int code = name_followup(&making);
+    pass_context_on(&making);
     if (code == 0 && data == NULL)
         code = decode(&making, &data);
     if (code == 0)

@@ -18,6 +18,8 @@ struct followup {
     struct bytes id;   /* its ce_id */
     struct bytes data; /* JSON */
     bool answered;     /* false: nobody reads its answer (ce_replyto is "-") */
+    /* on whose word, and in which context: of the command behind the event; may be absent */
+    struct bytes actor, correlation_id, traceparent, tracestate;
 };
 
 /* data: the struct that event->data was made from, or NULL to decode it here. Text is

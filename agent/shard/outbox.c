@@ -398,16 +398,25 @@ static int send_own_command(struct outbox *outbox, const struct followup *comman
     char source[LOG_SOURCE_SIZE];
 
     log_source(&outbox->settings.identity, source);
-    struct header headers[] = {
+    const struct header all[] = {
         {bytes_str("ce_specversion"), bytes_str("1.0")},
         {bytes_str("content-type"), bytes_str("application/json")},
         {bytes_str("ce_id"), command->id},
         {bytes_str("ce_source"), bytes_str(source)},
         {bytes_str("ce_type"), bytes_str(command->type)},
         {bytes_str(EPOCH_HEADER), bytes_str(epoch)},
-        {bytes_str("ce_replyto"), bytes_str("-")},
+        {bytes_str("ce_replyto"), bytes_str(command->answered ? NULL : "-")},
+        {bytes_str("ce_actor"), command->actor},
+        {bytes_str("ce_correlationid"), command->correlation_id},
+        {bytes_str("ce_traceparent"), command->traceparent},
+        {bytes_str("ce_tracestate"), command->tracestate},
     };
-    size_t count = sizeof headers / sizeof headers[0] - (command->answered ? 1 : 0);
+    struct header headers[sizeof all / sizeof all[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i].value.data != NULL)
+            headers[count++] = all[i];
+    }
     return sink_send(outbox->sink, outbox->settings.topics.commands,
                      (int32_t)command->shard, command->key, command->data, headers, count,
                      -1, tag, err);
