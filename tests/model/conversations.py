@@ -101,8 +101,8 @@ class Conversations:
     def request_refused(request, value, status, reason, description=''):
         operation = request.command.split('.')[1]
         return 'RequestRefused', *pair_place(request.source, request.restore), {
-            'Request': request.id, 'Command': request.command, 'ReturnValue': value, 'Version': None,
-            'ExtendedStatus': {**extended_status(operation, FAULTY_SIDE, status), 'Description': description},
+            'Request': request.id, 'Object': request.object, 'Command': request.command,
+            'ReturnValue': value, 'Version': None, 'ExtendedStatus': {**extended_status(operation, FAULTY_SIDE, status), 'Description': description},
             'Reason': reason}
 
     # -- decisions of the shard that has the object --------------------------------------
@@ -134,8 +134,7 @@ class Conversations:
     def confirm_reference(self, values, now):
         request = self.requests.get(values['Request'])
         if request is None or request.outcome == 'refused':
-            place = (None, None) if request is None else pair_place(request.source, request.restore)
-            return [('ReferenceUnwanted', *place, dict(values))]
+            return [('ReferenceUnwanted', None, None, dict(values))]
         if request.outcome == 'added':
             raise Unchanged
         return [('AssociationAdded', *pair_place(request.source, request.restore), dict(request.added))]
@@ -205,13 +204,11 @@ class Conversations:
         if event.type == 'ReferenceUnwanted':
             return self.told(data['Object'], 'ReleaseReference', sequence_id, both)
         if event.type == 'RequestRefused' and data['Reason'] == 'timeout':
-            return self.released_by(data['Request'], self.requests[data['Request']].object, sequence_id)
+            return self.told(data['Object'], 'ReleaseReference', sequence_id, both)
         if event.type == 'AssociationDeleted' and data['Reason'] != 'restore_removed':
-            return self.released_by(data['MigrationID'], 'device:%d' % data[FAULTY_SIDE], sequence_id)
+            key = 'device:%d' % data['RestoreClientResourceID']
+            return self.told(key, 'ReleaseReference', sequence_id, {'Request': data['MigrationID'], 'Object': key})
         return []
-
-    def released_by(self, request, object_, sequence_id):
-        return self.told(object_, 'ReleaseReference', sequence_id, {'Request': request, 'Object': object_})
 
     def told(self, whom, method, identity, data):
         """One command to the shard of an object or of a request; none to this shard itself."""

@@ -742,7 +742,7 @@ class Conversations(unittest.TestCase):
         self.assertEqual(json.loads(self.other.commands[-1]['value'])['ReturnValue'], -2147217406)
         bring(self.fleet.site, refusal)
         self.assertEqual(self.asking.events[-1].data, {
-            'Request': '1-5', 'Command': 'kinlog.AddAssociationEx.v1', 'ReturnValue': -2147217406, 'Version': None,
+            'Request': '1-5', 'Object': 'device:7', 'Command': 'kinlog.AddAssociationEx.v1', 'ReturnValue': -2147217406, 'Version': None,
             'ExtendedStatus': {'Description': 'gone', 'Operation': 'AddAssociationEx',
                                'ParameterInfo': 'RestoreClientResourceID', 'StatusCode': -2147217406},
             'Reason': 'refused'})
@@ -801,7 +801,7 @@ class Conversations(unittest.TestCase):
         bring(self.fleet.site, request)
         bring(self.fleet.site, self.other.commands[-1])
         self.check(self.asking, 'RequestRefused', 'ReferenceUnwanted')
-        self.assertEqual(self.asking.events[-1].attributes['ce_subject'], 'device/1/association/7')
+        self.assertEqual(self.asking.events[-1].key, None)
         self.assertEqual(self.asking.commands[-1]['headers'][0], ('ce_id', b'1-7'))
         bring(self.fleet.site, release)
         self.check(self.other, 'ReferenceAdded', 'ReferenceReleased')
