@@ -103,10 +103,12 @@ static int find_of_source(struct deciding *deciding, uint32_t source, size_t *re
                            &deciding->association, deciding->err);
 }
 
-/* A capture that nobody announced is one in place. */
-static int aim_in_place(struct deciding *deciding, uint32_t source)
+/* A capture that nobody announced is one in place. Where it comes to nothing, it was about
+ * what the sender has named. */
+static int aim_in_place(struct deciding *deciding, uint32_t source, bool named_both)
 {
-    int code = aim_at_pair(deciding, source, source);
+    int code = named_both ? aim_at_pair(deciding, source, source)
+                          : aim_at_source(deciding, source);
 
     return code != 0 ? code
                      : find_association_device(deciding, source, "SourceClientResourceID",
@@ -127,7 +129,7 @@ int start_capture_find(struct deciding *deciding)
     if (code != 0)
         return code;
     if (count == 0)
-        return aim_in_place(deciding, source);
+        return aim_in_place(deciding, source, in_place);
     if (in_place)
         return association_find(deciding);
     if (count > 1) {
@@ -150,6 +152,8 @@ static int start_in_place(struct deciding *deciding, struct bytes store_path)
         .restore = source,
         .number = deciding->command->sequence,
     };
+    if (code == 0)
+        code = aim_at_pair(deciding, source, source);
     if (code == 0)
         code = emit_association_added(deciding, &deciding->association);
     return code != 0 ? code : emit_capture_started(deciding, store_path);
