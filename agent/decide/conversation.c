@@ -51,7 +51,8 @@ static int find_association_of_request(struct deciding *deciding)
 static int end_association_of_request(struct deciding *deciding)
 {
     return deciding->has_association
-               ? end_association(deciding, &deciding->association, "restore_removed")
+               ? emit_association_deleted(deciding, &deciding->association,
+                                          "restore_removed")
                : 0;
 }
 
@@ -324,7 +325,9 @@ static int end_reference(struct deciding *deciding, const struct position *reque
         return emit_ended(deciding, request, resource_id);
     int code = association_get_by_number(deciding->views, request->sequence,
                                          deciding->arena, &association, deciding->err);
-    return code != 0 ? code : end_association(deciding, &association, "restore_removed");
+    if (code == 0)
+        code = emit_association_deleted(deciding, &association, "restore_removed");
+    return code < 0 ? code : emit_reference_released(deciding, request, resource_id);
 }
 
 int end_references(struct deciding *deciding, uint32_t resource_id)
