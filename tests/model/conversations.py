@@ -67,7 +67,9 @@ class Request:
 
 class Conversations:
     """The part of a Shard that asks and answers other shards. self.requests: id -> Request;
-    self.references: (ResourceID, id of the request); self.released: the same, of those that are over."""
+    self.references: (ResourceID, id of the request); self.released_early: the same, of releases that came
+    before their requests. READING: "released before" means these; what was held and is over has a receipt,
+    since the id of a RequestReference is its request's."""
 
     def next_request(self):
         """The id of a request or association that the command at hand will make."""
@@ -80,7 +82,7 @@ class Conversations:
         return slot_of_key(b'device:%d' % number) % self.site.shard_count
 
     def asked_here(self, request):
-        return asking_shard(request) % self.site.shard_count == self.number
+        return asking_shard(request) == self.number
 
     def references_to(self, number):
         """Requests that hold on to a device. READING: key order is that of (shard, sequence)."""
@@ -111,7 +113,7 @@ class Conversations:
         request, number = values['Request'], number_of(values['Object'])
         if (number, request) in self.references:
             raise Unchanged
-        if (number, request) in self.released:
+        if (number, request) in self.released_early:
             return [self.reference_refused(values, OTHER_FAILURE)]
         if number not in self.devices and self.policy('devices.unknown') != 'stub':
             return [self.reference_refused(values, NOT_FOUND)]
@@ -125,7 +127,7 @@ class Conversations:
     def release_reference(self, values, now):
         request, number = values['Request'], number_of(values['Object'])
         if (number, request) not in self.references and (
-                (self.site.source, request) in self.receipts or (number, request) in self.released):
+                (self.site.source, request) in self.receipts or (number, request) in self.released_early):
             raise Unchanged
         return [self.reference_over('ReferenceReleased', request, number)]
 
@@ -170,16 +172,13 @@ class Conversations:
     # -- what such a command is about ----------------------------------------------------
 
     def conversation_place(self, method, values):
-        """(key, subject, version); (None, None, None) if nothing is known here."""
+        """(key, subject, version); (None, None, None) if nothing is known here. READING: the shard of the
+        object names the object, known or not; a reference is no part of the device, whose version stays."""
         number, identity = number_of(values['Object']), values['Request']
         if method in TO_OBJECT:
-            held = (number, identity) in self.references
-            return device_place(number) + (None,) if held else (None, None, None)
-        row, request = self.with_id(identity), self.requests.get(identity)
-        known = row or request
-        if known is None:
-            return None, None, None
-        return pair_place(known.source, known.restore) + (row.version if row else None,)
+            return device_place(number) + (None,)
+        row = self.with_id(identity)
+        return (None, None, None) if row is None else pair_place(row.source, row.restore) + (row.version,)
 
     # -- what is to be sent to other shards ----------------------------------------------
 
@@ -231,9 +230,10 @@ class Conversations:
             self.references.add((number_of(data['Object']), data['Request']))
         elif event.type in ('ReferenceReleased', 'ReferenceEnded'):
             reference = number_of(data['Object']), data['Request']
-            self.references.discard(reference)
-            if event.type == 'ReferenceReleased':
-                self.released.add(reference)
+            if reference in self.references:
+                self.references.remove(reference)
+            else:
+                self.released_early.add(reference)
         elif event.type == 'AssociationAdded':
             return self.concluded(data['MigrationID'], 'added', event)
         elif event.type == 'RequestRefused':

@@ -495,7 +495,7 @@ class Shard(associations.Associations, conversations.Conversations):
         self.associations = {}   # (source, restore) -> Association
         self.requests = {}       # id -> Request, of this shard to others
         self.references = set()  # (ResourceID, id of the request), to devices of this shard
-        self.released = set()    # the same, of those that are over
+        self.released_early = set()  # the same, where the release came first
         self.concluded_now = []  # requests that the command at hand has concluded
         self.revision = 0
         self.core_time = 0
