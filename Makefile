@@ -299,7 +299,7 @@ fuzz: fuzz-programs ## fuzz the decoders with libFuzzer, JOBS at a time (FUZZ_SE
 fuzz-programs: ## build the fuzzers, in build/fuzz
 	@$(MAKE) --no-print-directory OUT=build/fuzz CC=$(CLANG) SAN=address,undefined FUZZING=1 fuzzers
 
-fuzzers: $(FUZZERS)
+fuzzers: $(FUZZERS) ## build them with the present compiler and flags (fuzz-programs sets the right ones)
 $(OUT)/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(call say,FUZZER,$@)

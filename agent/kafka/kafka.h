@@ -168,8 +168,9 @@ struct topics_report {
  * them: commands and events partition counts equal and dividing 240 (and equal to shards,
  * if shards > 0), events/storage retention -1 and cleanup.policy delete, unclean election
  * off, commands LogAppendTime, dead-letters size, ... What loses the log is REFUSED
- * (missing topic, too few partitions, retention of events, compaction, commands with
- * CreateTime), the rest a warning. ERROR_TIMEOUT (broker not reached) is retriable. */
+ * (missing topic, too few partitions, retention or unclean leaders of events, compaction,
+ * commands with CreateTime), the rest a warning. ERROR_TIMEOUT (broker not reached) is
+ * retriable. */
 int topics_check(const struct kafka_settings *settings, const struct topic_names *names,
                  int32_t shards, int timeout_ms, struct topics_report *ret_report,
                  struct error *err);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "agent/crash_point.h"
 #include "agent/log.h"
 #include "agent/shard/answer.h"
@@ -18,6 +19,7 @@
 #define TOPIC_TIMEOUT_MS 2000
 #define DIRECT_TAG (1ULL << 63) /* forwards, dead letters, ticks */
 #define REPLY_TOPICS_MAX 64     /* cached; more are looked up each time */
+#define MISSING_TOPIC_MS 5000   /* for so long it stays missing; somebody may make it */
 #define DEAD_LETTER_HEADERS 5
 #define MESSAGE_BYTES_DEFAULT 1000000 /* what the library takes if no limit is known */
 
@@ -32,6 +34,7 @@ struct queued {
 struct reply_topic {
     char name[256];
     int32_t partitions; /* 0: there is no such topic */
+    int64_t ask_ms;     /* when it is to be asked for again, if there is none */
 };
 
 struct outbox {
@@ -309,31 +312,42 @@ int outbox_poll(struct outbox *outbox, int timeout_ms, struct error *err)
 
 /* ---- topics ------------------------------------------------------------------------ */
 
+/* What is known of a topic, so far perhaps nothing; NULL = there is no room for it. */
+static struct reply_topic *topic_entry(struct outbox *outbox, const char *topic)
+{
+    for (size_t i = 0; i < outbox->topic_count; i++) {
+        if (strcmp(outbox->topics[i].name, topic) == 0)
+            return &outbox->topics[i];
+    }
+    if (outbox->topic_count == REPLY_TOPICS_MAX ||
+        strlen(topic) >= sizeof outbox->topics[0].name)
+        return NULL;
+    struct reply_topic *entry = &outbox->topics[outbox->topic_count++];
+    *entry = (struct reply_topic){.partitions = 0};
+    snprintf(entry->name, sizeof entry->name, "%s", topic);
+    return entry;
+}
+
 static int partitions_of(struct outbox *outbox, const char *topic,
                          int32_t *ret_partitions, struct error *err)
 {
+    struct reply_topic *known = topic_entry(outbox, topic);
     struct error why = {0};
 
-    for (size_t i = 0; i < outbox->topic_count; i++) {
-        if (strcmp(outbox->topics[i].name, topic) == 0) {
-            *ret_partitions = outbox->topics[i].partitions;
-            return 0;
-        }
-    }
-    *ret_partitions = 0;
+    *ret_partitions = known != NULL ? known->partitions : 0;
+    if (known != NULL && (known->partitions > 0 || clock_monotonic_ms() < known->ask_ms))
+        return 0;
     int code = sink_topic(outbox->sink, topic, TOPIC_TIMEOUT_MS, ret_partitions, &why);
     if (code == ERROR_NOT_FOUND) {
-        log_write(4, "outbox", "topic %s does not exist: what goes there is dropped",
+        log_paced(4, "outbox", "topic %s does not exist: what goes there is dropped",
                   topic);
         code = 0;
     }
     if (code != 0)
         return error_set(err, code, "%s", why.text);
-    if (outbox->topic_count < REPLY_TOPICS_MAX &&
-        strlen(topic) < sizeof outbox->topics[0].name) {
-        struct reply_topic *known = &outbox->topics[outbox->topic_count++];
-        snprintf(known->name, sizeof known->name, "%s", topic);
+    if (known != NULL) {
         known->partitions = *ret_partitions;
+        known->ask_ms = clock_monotonic_ms() + MISSING_TOPIC_MS;
     }
     return 0;
 }

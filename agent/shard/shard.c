@@ -959,11 +959,11 @@ static void wait_before_retry(struct shard *shard, bool from_outside)
     shard->tried_ms = clock_monotonic_ms();
 }
 
-/* Another agent has claimed the shard: this one keeps its store in step by reading the
+/* Another agent owns the shard, or is to: this one keeps its store in step by reading the
  * topic. What goes wrong with the reading is no reason to claim: it reads again. */
 static int be_follower(struct shard *shard, struct error *err)
 {
-    log_write(4, shard->name, "deposed: %s; following the topic from now on",
+    log_write(4, shard->name, "following the topic from now on: %s",
               shard->status.reason);
     give_up_ownership(shard);
     int code = core_abandon(shard->core, err);

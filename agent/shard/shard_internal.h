@@ -15,7 +15,9 @@
 #include "agent/shard/shard.h"
 
 #define ALARM_REPEAT_MS 60000
-#define DEPOSED 2 /* positive result: another agent has claimed the shard */
+/* Positive result: it may follow, not own. Another agent has claimed the shard, or its
+ * rules are not known here; the status says which. */
+#define DEPOSED 2
 
 /* The effects of a batch: at least one for each record that leaves an event. */
 struct effects {
@@ -76,7 +78,7 @@ int shard_open_core(struct shard *shard, struct error *err);
 int shard_commit(struct shard *shard, bool sync, struct error *err);
 
 /* takeover.c: claims the shard and brings its store to what the topic says, up to the
- * claim. 0: it may own; DEPOSED: somebody claimed at the same time; ERROR_STOPPED; or
+ * claim. 0: it may own; DEPOSED: the log's rules are not known; ERROR_STOPPED; or
  * negative. */
 int shard_take_over(struct shard *shard, struct error *err);
 /* Follows the topic until stop or reopen is wanted. */

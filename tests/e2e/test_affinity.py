@@ -302,6 +302,14 @@ class Envelopes(AffinityTest):
         self.assertEqual((again.value, again.partition, dict(again.headers)["ce_repeated"]),
                          (record.value, record.partition, b"true"))
         self.assertEqual(site.answers(elsewhere), [])
+        # A topic that was missing gets its answers once it is there.
+        self.broker.create_topic("no.such.topic", partitions=2)
+
+        def answered():
+            site.send("CreateRelationship", {"MachineResourceId": DEVICE, "UserAccountName": USER, "SourceId": 5},
+                      id=missing)
+            return self.broker.read("no.such.topic")
+        wait_until(answered, 20, "an answer in the topic made since", site)
 
     # expirytime is held against the broker's time of arrival.
     def test_expiry(self):

@@ -141,6 +141,7 @@ class Topics(KinlogTest):
             ("events", {"retention.bytes": 1000000}, "retention.bytes", "1000000", "-1"),
             ("events", {"cleanup.policy": "compact"}, "cleanup.policy", "compact", "delete"),
             ("events", {"cleanup.policy": "compact,delete"}, "cleanup.policy", "compact", "delete"),
+            ("events", {"unclean.leader.election.enable": "true"}, "unclean.leader.election.enable", "true", "false"),
             ("commands", {"message.timestamp.type": "CreateTime"}, "message.timestamp.type", "CreateTime",
              "LogAppendTime"),
             ("commands", {"cleanup.policy": "compact"}, "cleanup.policy", "compact", "delete"),
@@ -163,10 +164,12 @@ class Topics(KinlogTest):
     # What is only risky is a warning, and the agent starts.
     def test_warnings(self):
         site = self.site(shards=2, init=False, create=False)
-        self.make(site, commands=(2, {"retention.ms": WEEK_MS}), storage=(2, {"retention.ms": WEEK_MS}),
+        self.make(site, commands=(2, {"retention.ms": WEEK_MS, "unclean.leader.election.enable": "true"}),
+                  storage=(2, {"retention.ms": WEEK_MS}),
                   dead_letters=(1, {"max.message.bytes": 1000000}), replies=(3, {}))
         result = site.init()
         for words in (f"warning: topic {site.topic('commands')} has retention.ms={WEEK_MS}",
+                      f"warning: topic {site.topic('commands')} has unclean.leader.election.enable=true",
                       f"warning: topic {site.topic('storage')} has retention.ms={WEEK_MS}",
                       f"warning: topic {site.topic('dead-letters')} has max.message.bytes=1000000",
                       f"warning: topic {site.topic('replies')} has 3 partitions, needed are 2",
