@@ -740,11 +740,11 @@ static int change_to(struct deciding *deciding, uint32_t behavior,
     const struct change_association_v1 *params = deciding->command->params;
     struct association after = deciding->association;
     const struct users present = users_of(&after);
+    bool removed = params->has_remove_user_names && params->remove_user_names.count > 0;
 
     if (behavior != CAPTURE_AND_RESTORE_ALL && users->count == 0)
         return refuse(deciding, RETURN_INVALID_PARAMETER,
-                      params->has_remove_user_names ? "RemoveUserNames" : "AddUserNames",
-                      NEEDS_USERS);
+                      removed ? "RemoveUserNames" : "AddUserNames", NEEDS_USERS);
     if (users->count > ASSOCIATION_USERS_MAX)
         return refuse(deciding, RETURN_INVALID_PARAMETER, "AddUserNames",
                       "an association has at most 1000 users");
