@@ -271,13 +271,14 @@ class Associations:
         if behaviour and not users:
             # READING: an empty RemoveUserNames removes nothing.
             raise Rejected(INVALID_PARAMETER, 'RemoveUserNames' if remove else 'AddUserNames')
+        # READING: what is wrong with the parameters goes before what other associations forbid.
+        if len(users) > USERS_MAX:
+            raise Rejected(INVALID_PARAMETER, 'AddUserNames')
         # READING: "nothing differs" as for AddAssociation, users as a set.
         if behaviour == row.behaviour and as_set(users) == as_set(row.users):
             raise Unchanged
         if behaviour == 2 and len(self.of_source(row.source)) > 1:
             raise Rejected(ALREADY_EXISTS, 'MigrationBehavior')
-        if len(users) > USERS_MAX:
-            raise Rejected(INVALID_PARAMETER, 'AddUserNames')
         return [self.about(row, 'AssociationChanged', MigrationBehavior=behaviour, UserNames=or_null(users))]
 
     def delete_association(self, values, now):

@@ -94,6 +94,7 @@ class Generator:
     def __init__(self, seed, shards):
         self.rng = random.Random(seed)
         self.shards = shards
+        self.talkative = shards > 1 and self.rng.random() < 0.5  # mostly about what shards say to each other
         self.site = model.Site(LOG_ID, SITE, SITE_KEY, shards, reply_allow=REPLY_ALLOW, hints=Texts())
         self.now = START_MS
         self.sent = []     # (source, id, method, values) of commands so far
@@ -146,6 +147,12 @@ class Generator:
                       'MigrationBehavior': 1, 'UserNames': [{'UserName': self.user()}]}
             self.add(steps, self.command('AddAssociationEx', values, attributes=PLAIN))
         self.run(steps)
+        for _ in range(rng.choice([0, 1, 2, 2])):  # asked, confirmed
+            mail, self.mail = self.mail, []
+            for command in mail:
+                self.add(steps, self.record(command['key'], command['value'], model.headers_between(command),
+                                            command['to']))
+            self.run(steps)
 
     # -- records -------------------------------------------------------------------------
 
@@ -168,10 +175,12 @@ class Generator:
 
     def step(self):
         rng = self.rng
-        if self.mail and rng.random() < 0.5:
+        if self.mail and rng.random() < 0.45:
             return self.bring()
-        if rng.random() < (0.15 if any(shard.request_rows() for shard in self.site.shards) else 0.02):
+        if rng.random() < (0.25 if any(shard.request_rows() for shard in self.site.shards) else 0.02):
             return self.tick()
+        if self.talkative and rng.random() < 0.7:
+            return self.command(*self.talk(), attributes=PLAIN)
         kind = rng.random()
         if kind < 0.12 and self.copies:
             return self.repeat()
@@ -201,7 +210,7 @@ class Generator:
     def bring(self):
         """A command of one shard to another reaches it, or is lost and something else happens."""
         rng = self.rng
-        command = rng.choice(self.mail)
+        command = self.mail[-1] if rng.random() < 0.4 else rng.choice(self.mail)  # the last overtakes
         fate = rng.random()
         if fate > 0.25:
             self.mail.remove(command)
@@ -314,6 +323,16 @@ class Generator:
         elif method != 'DeleteRelationship':
             values['TypeId'] = rng.choice([1, [1], [1, 1]])
         return method, values
+
+    def talk(self):
+        """(method, values) that gives shards something to talk about."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.1:
+            return 'RemoveDevice', {'ResourceID': self.some_device(), 'Force': True}
+        if kind < 0.2:
+            return 'RegisterDevice', self.device(rng.choice(DEVICES))
+        return self.association_command()
 
     def association_command(self):
         """(method, values)"""

@@ -941,8 +941,8 @@ class PropertyTest(unittest.TestCase):
 
     # A slip on the other side is found, shrunk and told.
     def test_planted_slips(self):
-        for wrong in ('last-source', 'conflict', 'minimum'):
-            done = self.run_it(60, wrong)
+        for wrong in ('last-source', 'conflict', 'minimum', 'pending', 'late-confirm', 'early-release', 'due'):
+            done = self.run_it(200, wrong)
             self.assertIn('1 failed', done.stdout, wrong)
             self.assertIn('the least stream that shows it', done.stdout)
             self.assertEqual(done.returncode, 1)
