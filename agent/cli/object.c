@@ -257,6 +257,11 @@ const char *object_property_name(enum object_class class, const char *name)
     return NULL;
 }
 
+const char *object_property_name_at(enum object_class class, size_t index)
+{
+    return index < OBJECT_PROPERTIES_MAX ? property_names[class][index] : NULL;
+}
+
 const struct property *object_property(const struct object *object, const char *name)
 {
     for (size_t i = 0; i < object->count; i++) {

@@ -77,6 +77,8 @@ int object_of_policy(const struct shard_reader *reader, const struct policy *pol
 
 /* The property's name as the class spells it, or NULL; without regard to case. */
 const char *object_property_name(enum object_class class, const char *name);
+/* In the order of the class; NULL when index is past the end. */
+const char *object_property_name_at(enum object_class class, size_t index);
 const struct property *object_property(const struct object *object, const char *name);
 /* For people: "not started", by migration_status. */
 extern const char *const migration_status_names[MIGRATION_COMPLETED + 1];

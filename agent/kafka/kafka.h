@@ -86,6 +86,10 @@ int source_start(struct source *source, int64_t offset, struct error *err);
 int source_poll(struct source *source, int timeout_ms, size_t max,
                 const struct record **ret_records, size_t *ret_count,
                 bool *ret_topic_trouble, struct error *err);
+/* Has a connection to a broker broken since the last start? A broker may have lost its
+ * newest records meanwhile, and have others at their offsets: what the last poll gave may
+ * not follow what the one before it gave. */
+bool source_broke(const struct source *source);
 /* Reads one record by offset; 0, 1 = not there (any more, or not yet), or negative. Moves
  * the reading position: call source_start() afterwards. */
 int source_read_one(struct source *source, int64_t offset, int timeout_ms,

@@ -254,20 +254,30 @@ static int poll_events(struct source *events, const struct record **ret_records,
                      "the events topic has changed while it was read: looking again");
 }
 
+static int take_records(struct meeting *meeting, const struct record *records,
+                        size_t count, struct error *err)
+{
+    struct reader_sink sink = {on_event, on_repeat, meeting};
+    int code = 0;
+
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = reader_take(meeting->reader, &records[i], &sink, err);
+    return code;
+}
+
 /* Takes one poll's records up to and including offset `last`. */
 static int read_some(struct meeting *meeting, int64_t last, int64_t *ret_next,
                      struct error *err)
 {
-    struct reader_sink sink = {on_event, on_repeat, meeting};
     const struct record *records;
-    size_t count;
+    size_t count, wanted = 0;
 
     int code = poll_events(meeting->events, &records, &count, err);
-    for (size_t i = 0; code == 0 && i < count && records[i].offset <= last; i++) {
-        code = reader_take(meeting->reader, &records[i], &sink, err);
-        *ret_next = records[i].offset + 1;
-    }
-    return code;
+    if (code != 0)
+        return code;
+    while (wanted < count && records[wanted].offset <= last)
+        *ret_next = records[wanted++].offset + 1;
+    return take_records(meeting, records, wanted, err);
 }
 
 /* Only the end is synced: nothing is decided or answered before it, and what a crash takes
@@ -508,15 +518,29 @@ int shard_take_over(struct shard *shard, struct error *err)
 
 /* ---- following --------------------------------------------------------------------- */
 
+/* Over a broken connection nothing is read on: the record at the mark may be another one
+ * now (design section 5, claims R3). */
+static int follow_some(struct meeting *meeting, struct error *err)
+{
+    const struct record *records;
+    size_t count;
+    int code = poll_events(meeting->events, &records, &count, err);
+
+    if (code == 0 && source_broke(meeting->events)) {
+        code = error_set(err, ERROR_KAFKA, "the connection to a broker broke");
+        err->retriable = true;
+    }
+    return code != 0 ? code : take_records(meeting, records, count, err);
+}
+
 static int follow_on(struct meeting *meeting, struct error *err)
 {
     struct shard *shard = meeting->shard;
-    int64_t next;
     int code = 0;
 
     while (code == 0 && !shard_stopping(shard) && !atomic_load(&shard->reopen_wanted)) {
         uint64_t before = core_head(shard->core)->sequence;
-        code = read_some(meeting, INT64_MAX, &next, err);
+        code = follow_some(meeting, err);
         if (code == 0 &&
             (note_progress(meeting) || core_head(shard->core)->sequence != before))
             code = commit_adopted(meeting, /* sync= */ true, err);

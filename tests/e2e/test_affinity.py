@@ -4,7 +4,6 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import json
-import time
 import unittest
 from datetime import datetime, timedelta, timezone
 
@@ -326,9 +325,10 @@ class Envelopes(AffinityTest):
         # Expiry comes before what is not found. A repeat is answered however late it is.
         self.refused(site, OTHER, "expirytime", "AddSource", {**wanted, "ResourceID": 9},
                      attributes={"expirytime": "2020-01-01T00:00:00Z"})
-        soon = {"attributes": {"expirytime": rfc3339(datetime.now(timezone.utc) + timedelta(seconds=2))}}
+        expiry = datetime.now(timezone.utc) + timedelta(seconds=5)
+        soon = {"attributes": {"expirytime": rfc3339(expiry)}}
         self.accepted(site, "AddSource", {**wanted, "SourceId": 6}, id="soon", **soon)
-        time.sleep(2.5)
+        wait_until(lambda: datetime.now(timezone.utc) > expiry, 20, "the expiry", site)
         again = site.ask("AddSource", {**wanted, "SourceId": 6}, id="soon", **soon)
         self.assertEqual((again.repeated, again.data["Outcome"]), (True, "accepted"))
 

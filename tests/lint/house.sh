@@ -6,7 +6,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 bad=0
-mapfile -t files < <(find agent events projections schemas tests -name '*.[ch]' | sort)
+mapfile -t files < <(find agent docs events projections schemas tests -name '*.[ch]' | sort)
 
 complain() {
     echo "$1"
