@@ -326,10 +326,10 @@ static void test_remove_device(void **state)
     assert_event(fixture, 1, "AssociationDeleted", "device:2", "device/2/association/3",
                  "{\"SourceClientResourceID\":2,\"RestoreClientResourceID\":3,"
                  "\"MigrationID\":\"0-6\",\"Reason\":\"source_removed\"}");
-    assert_event(fixture, 2, "ReferenceReleased", "device:2", "device/2",
-                 "{\"Request\":\"0-4\",\"Object\":\"device:2\"}");
-    assert_event(fixture, 3, "AssociationDeleted", "device:1", SUBJECT,
+    assert_event(fixture, 2, "AssociationDeleted", "device:1", SUBJECT,
                  "{" PAIR ",\"MigrationID\":\"0-4\",\"Reason\":\"restore_removed\"}");
+    assert_event(fixture, 3, "ReferenceReleased", "device:2", "device/2",
+                 "{\"Request\":\"0-4\",\"Object\":\"device:2\"}");
     run(fixture, "RemoveDevice", "{\"ResourceID\":1}");
     assert_event_count(fixture, 1);
 }
