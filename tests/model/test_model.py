@@ -732,6 +732,30 @@ class Conversations(unittest.TestCase):
         bring(self.fleet.site, another)
         self.check(self.asking, 'AssociationAdded', 'CommandUnchanged')
 
+    # What concludes a request is answered once, whatever becomes of the message that brought it.
+    def test_answered_once(self):
+        bring(self.fleet.site, self.ask())
+        confirm = self.other.commands[-1]
+        count = len(self.asking.answers)
+        bring(self.fleet.site, {**confirm, 'to': 2})
+        self.assertEqual(len(self.fleet.site.shards[2].forwards), 1)
+        self.assertNotIn('kinlog_forwarded', dict(self.asking.answers[-1]['headers']))
+        bring(self.fleet.site, confirm)
+        self.assertEqual(len(self.asking.answers), count + 1)
+
+    # One Tick for two requests answers each, and its repeat neither.
+    def test_tick_of_two(self):
+        self.ask()
+        self.fleet.add(1, 10)
+        count = len(self.asking.answers)
+        for _ in range(2):
+            tick(self.fleet.site, 1, NOW + 30_000)
+        self.assertEqual([event.attributes['ce_command'].split(';')[1] for event in self.asking.events[-2:]],
+                         ['1/2', '2/2'])
+        self.assertEqual([dict(answer['headers'])['ce_causationid'] for answer in self.asking.answers[count:]],
+                         ['c5', 'c6'])
+        self.assertEqual([answer['value']['EventCount'] for answer in self.asking.answers[count:]], [2, 2])
+
     # The restoring device is unknown there.
     def test_refused(self):
         self.fleet.send('RemoveDevice', ResourceID=7)
