@@ -48,17 +48,16 @@ static int to_object(const struct making *making, struct bytes object)
     return making->followup->shard == making->identity->shard;
 }
 
-/* To the shard that asked; 1 if that is this one. No agent of this log asks with a shard
- * that it does not have; one that claims to be an agent may. */
+/* To the shard that asked; 1 if that is this one. */
 static int to_asking(const struct making *making, struct bytes request)
 {
     struct position position;
 
-    if (!position_parse(request, &position))
+    if (!position_parse(request, &position) || position.shard >= making->identity->shards)
         return error_set(making->err, ERROR_CORRUPT, "event %llu names no request",
                          (unsigned long long)making->event->sequence);
-    making->followup->shard = position.shard % making->identity->shards;
-    return making->followup->shard == making->identity->shard;
+    making->followup->shard = position.shard;
+    return position.shard == making->identity->shard;
 }
 
 /* ---- one function per event -------------------------------------------------------- */

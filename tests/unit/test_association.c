@@ -529,6 +529,19 @@ static void test_senders(void **state)
     assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
 }
 
+/* No agent has a shard ask itself, or one that is not there ask anything. */
+static void test_asking_shard(void **state)
+{
+    struct decide_fixture *fixture = *state;
+
+    here(fixture, "RegisterDevice", "{\"ResourceID\":1,\"Name\":\"PC1\"}");
+    here(fixture, "RequestReference",
+         "{\"Request\":\"0-3\",\"Kind\":\"association\",\"Object\":\"device:1\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
+    here(fixture, "ReleaseReference", "{\"Request\":\"2-3\",\"Object\":\"device:1\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
+}
+
 #define TEST(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, decide_fixture_setup, decide_fixture_teardown)
 
@@ -551,6 +564,7 @@ int main(void)
         TEST(test_release_first),
         TEST(test_object_removed),
         TEST(test_senders),
+        TEST(test_asking_shard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
