@@ -305,11 +305,11 @@ class Associations:
             raise Rejected(OTHER_FAILURE, 'ResourceID')
         drafts = [draft for row in rows for draft in self.ended_by_source(row, 'source_removed')]
         for request in held:
-            row = self.with_id(request)
-            if row is not None:
-                drafts.append(self.about(row, 'AssociationDeleted', Reason='restore_removed'))
-            event = 'ReferenceReleased' if self.asked_here(request) else 'ReferenceEnded'
-            drafts.append(self.reference_over(event, request, number))
+            if not self.asked_here(request):
+                drafts.append(self.reference_over('ReferenceEnded', request, number))
+                continue
+            drafts.append(self.about(self.with_id(request), 'AssociationDeleted', Reason='restore_removed'))
+            drafts.append(self.reference_over('ReferenceReleased', request, number))
         return drafts
 
     # -- the life of a migration ---------------------------------------------------------

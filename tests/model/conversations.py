@@ -9,8 +9,8 @@ import re
 
 import kinlog_json
 from associations import device_place, migration_id, pair_place
-from kinlog_parts import (NOT_FOUND, OTHER_FAILURE, UINT32_MAX, Rejected, Unchanged, extended_status,
-                          integer_between, one_of, parse_rfc3339, slot_of_key, text_between)
+from kinlog_parts import (ACCESS_DENIED, NOT_FOUND, OTHER_FAILURE, UINT32_MAX, Rejected, Unchanged,
+                          extended_status, integer_between, one_of, parse_rfc3339, slot_of_key, text_between)
 
 TIMED_OUT = 3
 DUE_MAX = 100
@@ -68,8 +68,8 @@ class Request:
 class Conversations:
     """The part of a Shard that asks and answers other shards. self.requests: id -> Request;
     self.references: (ResourceID, id of the request); self.released_early: the same, of releases that came
-    before their requests. READING: "released before" means these; what was held and is over has a receipt,
-    since the id of a RequestReference is its request's."""
+    before their requests. READING: "released before" means these, until the request comes; what was held
+    and is over has a receipt, since the id of a RequestReference is its request's."""
 
     def next_request(self):
         """The id of a request or association that the command at hand will make."""
@@ -108,6 +108,12 @@ class Conversations:
             'Reason': reason}
 
     # -- decisions of the shard that has the object --------------------------------------
+
+    def check_asking(self, request):
+        """READING: no agent lets a shard ask itself, or one that the log does not have ask anything, so
+        whoever does is no agent."""
+        if asking_shard(request) == self.number or asking_shard(request) >= self.site.shard_count:
+            raise Rejected(ACCESS_DENIED, None)
 
     def request_reference(self, values, now):
         request, number = values['Request'], number_of(values['Object'])
@@ -152,10 +158,14 @@ class Conversations:
         request = self.waiting(values['Request'])
         if request is not None:
             return [self.request_refused(request, NOT_FOUND, NOT_FOUND, 'ended')]
-        row = self.with_id(values['Request'])
+        row = self.asked_for(values['Request'])
         if row is None:
             raise Unchanged
         return [self.about(row, 'AssociationDeleted', Reason='restore_removed')]
+
+    def asked_for(self, identity):
+        """READING: only an association that another shard was asked for is what such commands can mean."""
+        return self.with_id(identity) if identity in self.requests else None
 
     def waiting(self, identity):
         request = self.requests.get(identity)
@@ -177,7 +187,7 @@ class Conversations:
         number, identity = number_of(values['Object']), values['Request']
         if method in TO_OBJECT:
             return device_place(number) + (None,)
-        row = self.with_id(identity)
+        row = self.asked_for(identity)
         return (None, None, None) if row is None else pair_place(row.source, row.restore) + (row.version,)
 
     # -- what is to be sent to other shards ----------------------------------------------
@@ -228,6 +238,8 @@ class Conversations:
             self.requests[data['MigrationID']] = Request(event)
         elif event.type == 'ReferenceAdded':
             self.references.add((number_of(data['Object']), data['Request']))
+        elif event.type == 'ReferenceRefused':
+            self.released_early.discard((number_of(data['Object']), data['Request']))
         elif event.type in ('ReferenceReleased', 'ReferenceEnded'):
             reference = number_of(data['Object']), data['Request']
             if reference in self.references:

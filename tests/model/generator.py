@@ -275,10 +275,13 @@ class Generator:
                       'Revision': rng.randint(1, 12)}
             changes = [{'Revision': 0}, {'Name': 'no.such'}, {'Value': 'x'}, {'Revision': Raw('9007199254740993')}]
         else:
-            requests = [request for shard in self.site.shards for request in shard.requests.values()]
-            known = rng.choice(requests) if requests and rng.random() < 0.7 else None
-            values = {'Request': known.id if known else '%d-%d' % (rng.randrange(6), rng.choice([900, 2 ** 53 - 1])),
-                      'Object': known.object if known else 'device:%d' % rng.choice(DEVICES)}
+            # Of requests, and of associations that needed none; not always with their object.
+            known = [(thing.id, thing.restore) for shard in self.site.shards
+                     for things in (shard.requests, shard.associations) for thing in things.values()]
+            request, number = rng.choice(known) if known and rng.random() < 0.8 else \
+                ('%d-%d' % (rng.randrange(6), rng.choice([900, 2 ** 53 - 1])), rng.choice(DEVICES))
+            values = {'Request': request,
+                      'Object': 'device:%d' % (number if rng.random() < 0.7 else rng.choice(DEVICES))}
             changes = [{'Request': rng.choice(['x', '1-', '01-1', '1-0', '4294967296-1', '1-9007199254740992'])},
                        {'Object': rng.choice(['policy', 'device:0', 'device:01', 'device:4294967296', 'device/1'])}]
         if method == 'RequestReference':

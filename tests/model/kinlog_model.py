@@ -808,7 +808,9 @@ class Shard(associations.Associations, conversations.Conversations):
             if epoch.decode('utf-8', 'replace') != OWNER_EPOCH:
                 raise Rejected(ACCESS_DENIED, None)
             return self.due_requests(record.timestamp_ms) or None
-        if method in associations.METHODS:
+        if method in conversations.TO_OBJECT:
+            self.check_asking(values['Request'])
+        elif method in associations.METHODS:
             self.check_devices(method, values)
         elif method in INSTANCE_METHODS:
             self.find(values)

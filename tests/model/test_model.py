@@ -943,6 +943,8 @@ class Conversations(unittest.TestCase):
                 ('/t', '1;x', {}, (-2147217405, None)), (self.fleet.site.source, None, {}, (-2147217405, None)),
                 (self.fleet.site.source, '1;x', {'Request': '01-5'}, (-2147217400, 'Request')),
                 (self.fleet.site.source, '1;x', {'Object': 'device:0'}, (-2147217400, 'Object')),
+                (self.fleet.site.source, '1;x', {'Request': '3-5'}, (-2147217405, None)),
+                (self.fleet.site.source, '1;x', {'Request': '4-5'}, (-2147217405, None)),
                 (self.fleet.site.source, '1;x', {'Kind': 'replication'}, (-2147217400, 'Kind')))):
             send(self.fleet.site, str(index), 'RequestReference', {
                 'Request': '1-5', 'Kind': 'association', 'Object': 'device:7', **changes}, 3, source=source,
