@@ -4,7 +4,7 @@
  *     StartCapture -> CompleteCapture -> CompleteRestore
  *                                    \-> DeleteStore, before or after that
  *
- * A step that was taken before changes nothing.
+ * A step that was taken before changes nothing, as long as there is a store.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
@@ -197,13 +197,13 @@ int complete_restore_decide(struct deciding *deciding)
 
     if (present->pending)
         return refuse_pending(deciding);
-    if (present->store_release_ms != DATE_NEVER)
-        return done_before(deciding);
     if (present->store_creation_ms == DATE_NEVER)
         return refuse_step(deciding,
                            "nothing is captured yet: send CompleteCapture first");
     if (present->store_deletion_ms != DATE_NEVER)
-        return refuse_step(deciding, "the store was deleted before it was restored");
+        return refuse_step(deciding, "the store is deleted: nothing is restored from it");
+    if (present->store_release_ms != DATE_NEVER)
+        return done_before(deciding);
     return emit_restore_completed(deciding);
 }
 

@@ -257,6 +257,8 @@ static void test_life(void **state)
     assert_int_equal(association.store_deletion_ms, FIXTURE_TIME_MS);
     run(fixture, "DeleteStore", "{" PAIR "}");
     assert_unchanged(fixture, "{}", association.version, false);
+    run(fixture, "CompleteRestore", "{" PAIR "}");
+    assert_refused(fixture, RETURN_OTHER_FAILURE, NULL, association.version);
     run(fixture, "DeleteAssociation", "{" PAIR "}");
     assert_event_count(fixture, 2);
 }
