@@ -100,6 +100,7 @@ class Generator:
         self.sent = []     # (source, id, method, values) of commands so far
         self.copies = []   # record steps so far
         self.mail = []     # commands between shards that are under way
+        self.ticks = []    # of copies, the owner's Ticks
         self.misplacing = True
         self.ids = 0
 
@@ -198,7 +199,8 @@ class Generator:
 
     def repeat(self):
         """An earlier record once more: as it was, elsewhere, or with other attributes."""
-        rng, step = self.rng, dict(self.rng.choice(self.copies))
+        rng = self.rng
+        step = dict(rng.choice(self.copies[-5:] if rng.random() < 0.4 else self.copies))
         step['timestamp'], step['gap'] = self.timestamp(), 0
         step['headers'] = list(step['headers'])
         if self.misplacing and rng.random() < 0.2:
@@ -233,10 +235,12 @@ class Generator:
         waiting = [row for shard in self.site.shards for row in shard.request_rows()]
         row = rng.choice(waiting) if waiting else {'Shard': rng.randrange(self.shards), 'Due': self.now}
         if rng.random() < 0.7:
-            self.now = max(self.now, row['Due'] + rng.choice([-1, 0, 1]))
+            last = max((other['Due'] for other in waiting if other['Shard'] == row['Shard']), default=0)
+            self.now = max(self.now, rng.choice([row['Due'], last]) + rng.choice([-1, 0, 1]))
         step = self.command('Tick', {}, source=self.site.source, partition=row['Shard'], attributes=OF_AGENTS,
                             more=[('kinlog_epoch', model.OWNER_EPOCH.encode())])
-        return {**step, 'timestamp': self.now}
+        self.ticks.append({**step, 'gap': 0, 'timestamp': self.now})
+        return rng.choice(self.ticks[-3:]) if rng.random() < 0.3 else self.ticks[-1]
 
     def policy_step(self):
         rng = self.rng
