@@ -7,8 +7,8 @@
 import re
 
 from kinlog_parts import (ALREADY_EXISTS, INVALID_PARAMETER, NOT_FOUND, OTHER_FAILURE, RESOURCE, SEQUENCE_MAX,
-                          UINT32_MAX, Fault, Rejected, Unchanged, ascii_lower, boolean, cim_datetime,
-                          fold_user_name, integer_between, list_of, or_null, text_between, user_name)
+                          UINT32_MAX, Fault, Rejected, Unchanged, ascii_lower, cim_datetime, fold_user_name,
+                          integer_between, list_of, or_null, text_between, user_name)
 
 USERS_MAX = 1000
 SIDE_BY_SIDE, IN_PLACE = 1, 2
@@ -66,15 +66,13 @@ COMMANDS = {
     'CompleteCapture': MEANT,
     'CompleteRestore': MEANT,
     'DeleteStore': MEANT,
-    'RemoveDevice': [('ResourceID', RESOURCE, True), ('Force', boolean, False)],
 }
 ADDING = ('AddAssociation', 'AddAssociationEx')
-METHODS = tuple(name for name in COMMANDS if name != 'RemoveDevice')
 
 
 def missing_side(method, given):
     """The member of who is meant that is missing, or None."""
-    if method in ADDING or method not in METHODS or 'MigrationID' in given:
+    if method in ADDING or method not in COMMANDS or 'MigrationID' in given:
         return None
     if 'SourceClientResourceID' not in given:
         return 'SourceClientResourceID' if 'RestoreClientResourceID' in given else 'MigrationID'

@@ -103,9 +103,9 @@ class Conversations:
     def request_refused(request, value, status, reason, description=''):
         operation = request.command.split('.')[1]
         return 'RequestRefused', *pair_place(request.source, request.restore), {
-            'Request': request.id, 'Object': request.object, 'Command': request.command,
-            'ReturnValue': value, 'Version': None, 'ExtendedStatus': {**extended_status(operation, FAULTY_SIDE, status), 'Description': description},
-            'Reason': reason}
+            'Request': request.id, 'Object': request.object, 'Command': request.command, 'ReturnValue': value,
+            'Version': None, 'ExtendedStatus': {**extended_status(operation, FAULTY_SIDE, status),
+                                                'Description': description}, 'Reason': reason}
 
     # -- decisions of the shard that has the object --------------------------------------
 

@@ -696,7 +696,7 @@ class Generator:
     def wrong_users(self):
         rng = self.rng
         one, two = rng.choice(USERS)[:2]
-        if rng.random() < 0.03:
+        if rng.random() < 0.1:
             return [{'UserName': 'a\\u%d' % number} for number in range(rng.choice([1001, 10_000]))]
         return rng.choice([
             [{'UserName': one}, {'UserName': two}], [{'UserName': one}, {'UserName': one, 'LocaleID': 7}],

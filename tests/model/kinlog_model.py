@@ -33,7 +33,7 @@ import kinlog_json
 from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
                           INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
                           RESOURCE, RULES, SEQUENCE_MAX, SLOTS, STALE_VERSION, TRACESTATE_MAX, UINT32_MAX,
-                          Fault, Rejected, Unchanged, ascii_lower, base64url, cim_datetime, extended_status,
+                          Fault, Rejected, Unchanged, ascii_lower, base64url, boolean, cim_datetime, extended_status,
                           fold_user_name, has_control, integer_between, list_of, one_or_list_of, or_null,
                           parse_rfc3339, rfc3339, slot_of_key, text_between, user_name)
 
@@ -58,6 +58,7 @@ COMMANDS = {
                        ('ClientType', integer_between(0, UINT32_MAX), False),
                        ('MACAddresses', list_of(text_between(1, 64), 0, 32), False),
                        ('Domain', text_between(1, 256), False)],
+    'RemoveDevice': [('ResourceID', RESOURCE, True), ('Force', boolean, False)],
     'SetPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True)],
     'AdoptPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True),
                     ('Revision', integer_between(1, SEQUENCE_MAX), True)],
@@ -713,7 +714,7 @@ class Shard(associations.Associations, conversations.Conversations):
             slot = conversations.asking_shard(values['Request'])
         elif 'MigrationID' in values:
             slot = conversations.asking_shard(values['MigrationID'])
-        elif command.method in associations.METHODS:
+        elif command.method in associations.COMMANDS:
             slot = slot_of_key(b'device:%d' % values['SourceClientResourceID'])
         elif command.method == 'SetPolicy':
             slot = slot_of_key(b'policy')
@@ -758,8 +759,8 @@ class Shard(associations.Associations, conversations.Conversations):
             device = self.devices.get(values['ResourceID'])
             number = values['ResourceID']
             return 'device:%d' % number, 'device/%d' % number, device.version if device else None
-        if method in associations.METHODS or method in conversations.COMMANDS:
-            place = (self.association_place if method in associations.METHODS
+        if method in associations.COMMANDS or method in conversations.COMMANDS:
+            place = (self.association_place if method in associations.COMMANDS
                      else self.conversation_place)(method, values)
             return place if place[0] is not None else (self.own_key(record), None, None)
         row = self.meant(method, values)
@@ -810,7 +811,7 @@ class Shard(associations.Associations, conversations.Conversations):
             return self.due_requests(record.timestamp_ms) or None
         if method in conversations.TO_OBJECT:
             self.check_asking(values['Request'])
-        elif method in associations.METHODS:
+        elif method in associations.COMMANDS:
             self.check_devices(method, values)
         elif method in INSTANCE_METHODS:
             self.find(values)

@@ -489,7 +489,8 @@ class Associations(unittest.TestCase):
         fleet.send('SetPolicy', Name='devices.unknown', Value='stub')
         fleet.add(5, 6)
         self.assertEqual(types(fleet.shard)[-4:], ['DeviceRegistered'] * 2 + ['ReferenceAdded', 'AssociationAdded'])
-        self.assertEqual([event.key for event in fleet.shard.events[-4:]], ['device:5', 'device:6', 'device:6', 'device:5'])
+        self.assertEqual([event.key for event in fleet.shard.events[-4:]],
+                         ['device:5', 'device:6', 'device:6', 'device:5'])
         first = len(fleet.shard.events) - 3
         self.assertEqual(fleet.rows()[0]['MigrationID'], '0-%d' % first)
 
@@ -640,9 +641,12 @@ class Associations(unittest.TestCase):
         self.assertEqual(told, [
             ('ReferenceReleased', 'device/1', None), ('AssociationDeleted', 'device/3/association/1', 'source_removed'),
             ('AssociationDeleted', 'device/3/association/3', 'source_removed'),
-            ('ReferenceReleased', 'device/12', None), ('AssociationDeleted', 'device/3/association/12', 'source_removed'),
-            ('AssociationDeleted', 'device/7/association/3', 'restore_removed'), ('ReferenceReleased', 'device/3', None),
-            ('AssociationDeleted', 'device/1/association/3', 'restore_removed'), ('ReferenceReleased', 'device/3', None),
+            ('ReferenceReleased', 'device/12', None),
+            ('AssociationDeleted', 'device/3/association/12', 'source_removed'),
+            ('AssociationDeleted', 'device/7/association/3', 'restore_removed'),
+            ('ReferenceReleased', 'device/3', None),
+            ('AssociationDeleted', 'device/1/association/3', 'restore_removed'),
+            ('ReferenceReleased', 'device/3', None),
             ('DeviceRemoved', 'device/3', None)])
         self.assertEqual((fleet.rows(), fleet.site.views()['references']), ([], []))
         self.assertEqual(fleet.send('RemoveDevice', ResourceID=12)['Outcome'], 'accepted')
@@ -766,7 +770,8 @@ class Conversations(unittest.TestCase):
         self.assertEqual(json.loads(self.other.commands[-1]['value'])['ReturnValue'], -2147217406)
         bring(self.fleet.site, refusal)
         self.assertEqual(self.asking.events[-1].data, {
-            'Request': '1-5', 'Object': 'device:7', 'Command': 'kinlog.AddAssociationEx.v1', 'ReturnValue': -2147217406, 'Version': None,
+            'Request': '1-5', 'Object': 'device:7', 'Command': 'kinlog.AddAssociationEx.v1',
+            'ReturnValue': -2147217406, 'Version': None,
             'ExtendedStatus': {'Description': 'gone', 'Operation': 'AddAssociationEx',
                                'ParameterInfo': 'RestoreClientResourceID', 'StatusCode': -2147217406},
             'Reason': 'refused'})
@@ -851,7 +856,8 @@ class Conversations(unittest.TestCase):
     def test_foreign_tick(self):
         self.ask()
         for source, epoch in (('/t', model.OWNER_EPOCH), (self.fleet.site.source, '2;' + '0' * 32)):
-            send(self.fleet.site, epoch, 'Tick', {}, 1, time=NOW + 60_000, source=source, more=[('kinlog_epoch', epoch)])
+            send(self.fleet.site, epoch, 'Tick', {}, 1, time=NOW + 60_000, source=source,
+                 more=[('kinlog_epoch', epoch)])
             self.assertEqual(fault(self.asking), (-2147217405, None))
 
     # How long to wait is policy, and stands in the event.
