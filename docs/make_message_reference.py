@@ -16,10 +16,12 @@ FILE = ROOT / 'docs' / 'messages.md'
 # In the order in which a reader meets them; what is not named here comes last.
 ORDER = {
     'commands': ['RegisterDevice', 'RemoveDevice', 'CreateRelationship', 'AddSource', 'RemoveSource', 'AddType',
-                 'RemoveType', 'DeleteRelationship', 'SetPolicy', 'AdoptPolicy', 'Tick'],
+                 'RemoveType', 'DeleteRelationship', 'ApproveRelationship', 'DenyRelationship', 'ReportUsage',
+                 'SetPolicy', 'AdoptPolicy', 'Tick'],
     'events': ['LogStarted', 'DeviceRegistered', 'DeviceChanged', 'DeviceRemoved', 'RelationshipCreated',
-               'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted', 'PolicyChanged',
-               'CommandUnchanged', 'CommandRejected', 'PositionAdvanced', 'RecordDeadLettered'],
+               'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted', 'ApprovalRequested',
+               'UsageReported', 'UsageEvaluated', 'PolicyChanged', 'CommandUnchanged', 'CommandRejected',
+               'PositionAdvanced', 'RecordDeadLettered'],
 }
 
 HEAD = '''# Message reference
