@@ -13,11 +13,15 @@
 #define ROW_FIXED 16
 
 static const struct policy_name policy_names[] = {
+    {"approval.sources", "", "sources that need approval, such as 1,4; empty = none"},
     {"core.rules", "1",
      "a number of rules that this version knows, not below the present one"},
     {"devices.unknown", "refuse",
      "refuse (a relationship needs a registered device) or stub (it is registered "
      "without a name)"},
+    {"usage.days", "0", "how many days usage.minutes are counted over, 0 to 90; 0 = off"},
+    {"usage.minutes", "0",
+     "how many minutes of use make a user of a device (source 4), 0 to 129600; 0 = off"},
 };
 #define POLICY_NAME_COUNT (sizeof policy_names / sizeof policy_names[0])
 

@@ -37,47 +37,56 @@ int timer_clear(struct views *views, int64_t due_ms, struct bytes name, struct e
     return code != 0 ? code : row_set(views, BYTES_ABSENT, err);
 }
 
-/* The first timer; its name goes to ret_name unless that is NULL. */
-static int first_timer(struct views *views, int64_t *ret_due_ms, struct buf *ret_name,
+static int timers_open(struct views *views, struct kv_cursor **ret_cursor,
                        struct error *err)
 {
-    struct kv_cursor *cursor = NULL;
+    return kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
+                          bytes_str("U"), ret_cursor, err);
+}
+
+/* 0 and the next timer, its name borrowed until the next call; 1 = no more; negative. */
+static int timers_next(struct kv_cursor *cursor, int64_t *ret_due_ms,
+                       struct bytes *ret_name, struct error *err)
+{
     struct bytes key, row;
-    int code = kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
-                              bytes_str("U"), &cursor, err);
+    int code = kv_cursor_next(cursor, &key, &row, err);
 
     if (code != 0)
         return code;
-    code = kv_cursor_next(cursor, &key, &row, err);
-    if (code == 0 && (key.size < KEY_NAME || row.size != 0 || key.data[1] >= 0x80))
-        code = row_damaged(VIEW_TIMERS, err);
-    if (code == 0) {
-        *ret_due_ms = (int64_t)read_u64be(key.data + 1);
-        if (ret_name != NULL) {
-            buf_clear(ret_name);
-            if (buf_append(ret_name, key.data + KEY_NAME, key.size - KEY_NAME) != 0)
-                code = views_no_memory(err);
-        }
-    }
-    kv_cursor_close(cursor);
-    return code;
+    if (key.size < KEY_NAME || row.size != 0 || key.data[1] >= 0x80)
+        return row_damaged(VIEW_TIMERS, err);
+    *ret_due_ms = (int64_t)read_u64be(key.data + 1);
+    *ret_name = bytes_of(key.data + KEY_NAME, key.size - KEY_NAME);
+    return 0;
 }
 
 int timer_next(struct views *views, int64_t *ret_due_ms, struct error *err)
 {
-    return first_timer(views, ret_due_ms, /* ret_name= */ NULL, err);
+    struct kv_cursor *cursor = NULL;
+    struct bytes name;
+    int code = timers_open(views, &cursor, err);
+
+    if (code == 0)
+        code = timers_next(cursor, ret_due_ms, &name, err);
+    kv_cursor_close(cursor);
+    return code;
 }
 
-int timer_due(struct views *views, int64_t now_ms, int64_t *ret_due_ms,
-              struct buf *ret_name, struct error *err)
+int timer_due_scan(struct views *views, int64_t now_ms, timer_visit_fn visit,
+                   void *context, struct error *err)
 {
-    int64_t due_ms;
-    int code = first_timer(views, &due_ms, ret_name, err);
+    struct kv_cursor *cursor = NULL;
+    int64_t due_ms = 0;
+    struct bytes name = BYTES_ABSENT;
+    int code = timers_open(views, &cursor, err);
 
-    if (code != 0)
-        return code;
-    if (due_ms > now_ms)
-        return 1;
-    *ret_due_ms = due_ms;
-    return 0;
+    for (int i = 0; code == 0 && i < TIMERS_PER_SCAN; i++) {
+        code = timers_next(cursor, &due_ms, &name, err);
+        if (code == 0 && due_ms > now_ms)
+            break;
+        if (code == 0)
+            code = visit(context, name, due_ms);
+    }
+    kv_cursor_close(cursor);
+    return code < 0 ? code : 0;
 }

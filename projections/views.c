@@ -10,9 +10,9 @@
 #include "schemas/events.h"
 
 const char *const view_names[VIEWS] = {
-    [VIEW_DEVICES] = "devices",   [VIEW_RELATIONSHIPS] = "relationships",
-    [VIEW_POLICY] = "policy",     [VIEW_TIMERS] = "timers",
-    [VIEW_RECEIPTS] = "receipts",
+    [VIEW_DEVICES] = "devices", [VIEW_RELATIONSHIPS] = "relationships",
+    [VIEW_POLICY] = "policy",   [VIEW_TIMERS] = "timers",
+    [VIEW_USAGE] = "usage",     [VIEW_RECEIPTS] = "receipts",
 };
 
 typedef int (*apply_fn)(struct views *views, const struct event *event, const void *data,
@@ -29,10 +29,13 @@ static const struct fold {
     {&type_added_v1_schema, relationship_apply_type_added},
     {&type_removed_v1_schema, relationship_apply_type_removed},
     {&relationship_deleted_v1_schema, relationship_apply_deleted},
+    {&approval_requested_v1_schema, relationship_apply_approval_requested},
     {&device_registered_v1_schema, device_apply_registered},
     {&device_changed_v1_schema, device_apply_changed},
     {&device_removed_v1_schema, device_apply_removed},
     {&policy_changed_v1_schema, policy_apply_changed},
+    {&usage_reported_v1_schema, usage_apply_reported},
+    {&usage_evaluated_v1_schema, usage_apply_evaluated},
 };
 
 int event_misfit(const struct event *event, const char *what, struct error *err)
@@ -98,8 +101,6 @@ static int decode_data(struct views *views, const struct event *event,
                        const void **ret_data, struct error *err)
 {
     struct codec_error fault;
-
-    arena_reset(&views->arena);
     void *data = arena_alloc(&views->arena, event->type->struct_size);
     if (data == NULL)
         return views_no_memory(err);
@@ -127,6 +128,7 @@ int views_apply(struct views *views, const struct event *event, const void *data
     bool conflict = false;
     int code = 0;
 
+    arena_reset(&views->arena);
     for (size_t i = 0; i < sizeof folds / sizeof folds[0] && apply == NULL; i++) {
         if (folds[i].schema == schema)
             apply = folds[i].apply;

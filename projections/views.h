@@ -13,6 +13,7 @@
  *   'S' u8 slot                            relationships created in the slot so far
  *   'P' policy name                        a policy value     (policy_view.c)
  *   'T' u64 due time, name                 a timer            (timer_view.c)
+ *   'U' u32 resource id, folded user name  use of a device    (usage_view.c)
  * Receipts (KV_RECEIPTS; receipt_view.c):
  *   16 bytes of SHA-256(source, NUL, id)                  -> content hash, first sequence, count
  *   the same 16 bytes, 22 bytes of another content hash   -> first sequence of the conflict's answer
@@ -32,6 +33,7 @@ enum view {
     VIEW_RELATIONSHIPS, /* 'R', 'I', 'S' */
     VIEW_POLICY,        /* 'P' */
     VIEW_TIMERS,        /* 'T' */
+    VIEW_USAGE,         /* 'U' */
     VIEW_RECEIPTS,
     VIEWS
 };
@@ -81,6 +83,7 @@ struct relationship {
     uint32_t relationship_resource_id;
     int64_t creation_time_ms;
     bool is_active;
+    bool is_pending; /* waits for approval; it has no types then */
     uint32_t sources[RELATIONSHIP_LIST_MAX]; /* in the order in which they came */
     size_t source_count;
     uint32_t types[RELATIONSHIP_LIST_MAX];

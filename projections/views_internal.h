@@ -25,7 +25,7 @@ struct views {
     /* Scratch memory, good within one call of views.h. */
     struct buf key;     /* a key being made */
     struct buf row;     /* a row being made, or read by a getter */
-    struct arena arena; /* decoded event data */
+    struct arena arena; /* decoded event data, and what a fold makes of it */
 };
 
 /* ERROR_CORRUPT: what is static and without values. */
@@ -52,8 +52,16 @@ int relationship_apply_type_removed(struct views *views, const struct event *eve
                                     const void *data, struct error *err);
 int relationship_apply_deleted(struct views *views, const struct event *event,
                                const void *data, struct error *err);
+int relationship_apply_approval_requested(struct views *views, const struct event *event,
+                                          const void *data, struct error *err);
 int policy_apply_changed(struct views *views, const struct event *event, const void *data,
                          struct error *err);
+int usage_apply_reported(struct views *views, const struct event *event, const void *data,
+                         struct error *err);
+int usage_apply_evaluated(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+/* What a device was used for goes with the device. */
+int usage_forget_device(struct views *views, uint32_t resource_id, struct error *err);
 /* Of any event: the receipt of its command. */
 int receipt_apply(struct views *views, const struct event *event, bool conflict,
                   struct error *err);

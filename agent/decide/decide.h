@@ -2,7 +2,7 @@
  *
  * No clock, no randomness, no network, no configuration, no disk beyond the views. The
  * same views and the same command give the same events on every machine (design section
- * 4). One file per aggregate: device.c, relationship.c, policy.c, timer.c; decide.c holds
+ * 4). One file per aggregate: device.c, relationship.c, approval.c, usage.c, policy.c, timer.c; decide.c holds
  * the table command -> functions.
  *
  * SPDX-License-Identifier: Apache-2.0 */

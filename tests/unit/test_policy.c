@@ -100,6 +100,36 @@ static void test_set_invalid(void **state)
     }
 }
 
+/* Numbers have one spelling and a highest value; a list of sources has each once. */
+static void test_values(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *good[4];
+        const char *bad[8];
+    } cases[] = {
+        {"usage.days", {"1", "90", "0"}, {"91", "-1", "01", "", "7 ", "1.0", "x"}},
+        {"usage.minutes", {"1", "129600", "0"}, {"129601", "060", "", "1e3"}},
+        {"approval.sources",
+         {"4", "1,4", "9,2,1", ""},
+         {"0", "10", "1,", ",1", "1,,4", "1 4", "1,4,1", "a"}},
+    };
+    struct decide_fixture *fixture = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (size_t k = 0; k < 8 && cases[i].bad[k] != NULL; k++) {
+            run_format(fixture, "SetPolicy", "{\"Name\":\"%s\",\"Value\":\"%s\"}",
+                       cases[i].name, cases[i].bad[k]);
+            assert_refused(fixture, RETURN_INVALID_PARAMETER, "Value", 0);
+        }
+        for (size_t k = 0; k < 4 && cases[i].good[k] != NULL; k++) {
+            run_format(fixture, "SetPolicy", "{\"Name\":\"%s\",\"Value\":\"%s\"}",
+                       cases[i].name, cases[i].good[k]);
+            assert_string_equal(fixture->events[0].type->name, "PolicyChanged");
+        }
+    }
+}
+
 /* expectedversion is that of the policy's name. */
 static void test_expected_version(void **state)
 {
@@ -191,9 +221,11 @@ static void test_names(void **state)
         assert_non_null(policy_name_at(count)->allowed);
         count++;
     }
-    assert_int_equal(count, 2);
-    assert_string_equal(policy_name_at(1)->name, "devices.unknown");
-    assert_string_equal(policy_name_at(1)->default_value, "refuse");
+    assert_int_equal(count, 5);
+    for (size_t i = 1; i < count; i++)
+        assert_true(strcmp(policy_name_at(i - 1)->name, policy_name_at(i)->name) < 0);
+    assert_string_equal(policy_name_at(2)->name, "devices.unknown");
+    assert_string_equal(policy_name_at(2)->default_value, "refuse");
 }
 
 /* A Tick from anyone but the shard's owner is refused; from the owner with nothing due it
@@ -227,14 +259,40 @@ static void test_tick(void **state)
                      ERROR_VERSION);
 }
 
+/* What a scan visits, as a line. */
+static int note_timer(void *context, struct bytes name, int64_t due_ms)
+{
+    return buf_printf(context, " %.*s@%lld", (int)name.size, (const char *)name.data,
+                      (long long)due_ms);
+}
+
+static void assert_due(struct decide_fixture *fixture, int64_t now_ms,
+                       const char *expected)
+{
+    struct buf line = BUF_INIT;
+
+    assert_int_equal(
+        timer_due_scan(fixture->views, now_ms, note_timer, &line, &fixture->err), 0);
+    assert_string_equal(buf_cstr(&line), expected);
+    buf_release(&line);
+}
+
+static int refuse_timer(void *context, struct bytes name, int64_t due_ms)
+{
+    (void)name;
+    (void)due_ms;
+    ++*(int *)context;
+    return ERROR_NO_MEMORY;
+}
+
 /* Timers come in the order in which they are due, and go when cleared. */
 static void test_timers(void **state)
 {
     struct decide_fixture *fixture = *state;
     struct views *views = fixture->views;
-    struct buf name = BUF_INIT;
     char empty[65], digest[65];
     int64_t due_ms;
+    int visited = 0;
 
     views_digest(views, VIEW_TIMERS, empty);
     assert_int_equal(timer_next(views, &due_ms, &fixture->err), 1);
@@ -245,9 +303,12 @@ static void test_timers(void **state)
     error_clear(&fixture->err);
     assert_int_equal(timer_next(views, &due_ms, &fixture->err), 0);
     assert_int_equal(due_ms, 1000);
-    assert_int_equal(timer_due(views, 999, &due_ms, &name, &fixture->err), 1);
-    assert_int_equal(timer_due(views, 1000, &due_ms, &name, &fixture->err), 0);
-    assert_string_equal(buf_cstr(&name), "a");
+    assert_due(fixture, 999, "");
+    assert_due(fixture, 1000, " a@1000");
+    assert_due(fixture, 2000, " a@1000 b@2000");
+    assert_int_equal(timer_due_scan(views, 2000, refuse_timer, &visited, &fixture->err),
+                     ERROR_NO_MEMORY);
+    assert_int_equal(visited, 1);
     views_digest(views, VIEW_TIMERS, digest);
     assert_string_not_equal(digest, empty);
     assert_int_equal(timer_clear(views, 1000, bytes_str("a"), &fixture->err), 0);
@@ -258,7 +319,6 @@ static void test_timers(void **state)
     assert_int_equal(timer_next(views, &due_ms, &fixture->err), 1);
     views_digest(views, VIEW_TIMERS, digest);
     assert_string_equal(digest, empty);
-    buf_release(&name);
 }
 
 /* A revision that is not above the present one cannot be in the log. */
@@ -286,7 +346,7 @@ int main(void)
         TEST(test_set),         TEST(test_default), TEST(test_set_same),
         TEST(test_set_invalid), TEST(test_adopt),   TEST(test_expected_version),
         TEST(test_route),       TEST(test_names),   TEST(test_tick),
-        TEST(test_timers),      TEST(test_misfit),
+        TEST(test_timers),      TEST(test_misfit),  TEST(test_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
