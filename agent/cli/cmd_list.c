@@ -1,4 +1,5 @@
-/* cmd_list.c - kinlog list: relationships, devices or policies, shard by shard.
+/* cmd_list.c - kinlog list: relationships, devices, uses of devices or policies, shard by
+ * shard.
  *
  * Rows stream, except where they are to be sorted. Each shard is frozen while it is read;
  * the sequence that it is read at stands in --json.
@@ -23,6 +24,7 @@ struct listing {
     uint32_t device_id;      /* 0 = any */
     uint32_t source;         /* 0 = any */
     bool primary;
+    bool pending;
     uint64_t limit;
     const char *sort; /* property; NULL = shard, then key */
     bool descending;
@@ -125,6 +127,8 @@ static bool relationship_fits(struct listing *listing,
         return false;
     if (listing->primary && !holds(relationship->types, relationship->type_count, 1))
         return false;
+    if (listing->pending && !relationship->is_pending)
+        return false;
     return user_filter_fits(&listing->user, relationship->unique_user_name);
 }
 
@@ -174,6 +178,27 @@ static int list_devices(struct listing *listing, const struct shard_reader *read
     return r < 0 ? r : 0;
 }
 
+static int list_usage(struct listing *listing, const struct shard_reader *reader,
+                      struct error *err)
+{
+    struct usage_scan *scan;
+    struct usage usage;
+    struct object object;
+    int r = usage_scan_open(reader->views, listing->device_id, &scan, err);
+
+    while (r == 0 && !is_full(listing) && (r = usage_scan_next(scan, &usage, err)) == 0) {
+        if (!user_filter_fits(&listing->user, usage.unique_user_name))
+            continue;
+        r = object_of_usage(reader, &usage, row_arena(listing), &object, err);
+        if (r == 0 && (listing->device_name == NULL ||
+                       name_is(object_property(&object, "ResourceName")->text,
+                               listing->device_name)))
+            r = take_object(listing, &object, err);
+    }
+    usage_scan_close(scan);
+    return r < 0 ? r : 0;
+}
+
 static int list_policies(struct listing *listing, const struct shard_reader *reader,
                          struct error *err)
 {
@@ -193,6 +218,15 @@ static int list_policies(struct listing *listing, const struct shard_reader *rea
     return r < 0 ? r : 0;
 }
 
+static int (*const listers[OBJECT_CLASSES])(struct listing *listing,
+                                            const struct shard_reader *reader,
+                                            struct error *err) = {
+    [CLASS_RELATIONSHIP] = list_relationships,
+    [CLASS_DEVICE] = list_devices,
+    [CLASS_USAGE] = list_usage,
+    [CLASS_POLICY] = list_policies,
+};
+
 static int list_shard(struct listing *listing, const struct store_folder *folder,
                       uint32_t shard, struct error *err)
 {
@@ -203,12 +237,7 @@ static int list_shard(struct listing *listing, const struct store_folder *folder
         return r;
     listing->read[listing->read_count].shard = shard;
     listing->read[listing->read_count++].sequence = reader.head.sequence;
-    if (listing->class == CLASS_RELATIONSHIP)
-        r = list_relationships(listing, &reader, err);
-    else if (listing->class == CLASS_DEVICE)
-        r = list_devices(listing, &reader, err);
-    else
-        r = list_policies(listing, &reader, err);
+    r = listers[listing->class](listing, &reader, err);
     shard_reader_close(&reader);
     return r;
 }
@@ -312,7 +341,7 @@ static int parse_class(struct listing *listing, const char *word, struct error *
         return error_set(err, ERROR_USAGE, "there are no %s to list; did you mean %s?",
                          word, spelling_best(&spelling));
     return error_set(err, ERROR_USAGE,
-                     "there are no %s to list, only relationships, devices and "
+                     "there are no %s to list, only relationships, devices, usage and "
                      "policy",
                      word);
 }
@@ -342,12 +371,17 @@ static int parse_filters(struct listing *listing, struct error *err)
     int r = 0;
 
     if (listing->class != CLASS_RELATIONSHIP &&
-        (user != NULL || source != NULL || cli_has(cli, "primary")))
+        (source != NULL || cli_has(cli, "primary") || cli_has(cli, "pending")))
         return error_set(err, ERROR_USAGE,
-                         "--user, --source and --primary are for relationships");
+                         "--source, --primary and --pending are for relationships");
+    if (listing->class != CLASS_RELATIONSHIP && listing->class != CLASS_USAGE &&
+        user != NULL)
+        return error_set(err, ERROR_USAGE, "--user is for relationships and usage");
     if (listing->class == CLASS_POLICY && device != NULL)
-        return error_set(err, ERROR_USAGE, "--device is for relationships and devices");
+        return error_set(err, ERROR_USAGE,
+                         "--device is for relationships, devices and usage");
     listing->primary = cli_has(cli, "primary");
+    listing->pending = cli_has(cli, "pending");
     listing->limit = UINT64_MAX;
     if (user != NULL)
         r = user_filter_init(&listing->user, user, err);
@@ -378,7 +412,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     if (argc != 1) {
         free(listing);
         return cli_wrong(
-            cli, argc == 0 ? "what is to be listed: relationships, devices or policy?"
+            cli, argc == 0 ? "what is to be listed: relationships, devices, usage or "
+                             "policy?"
                            : "one kind at a time");
     }
     if (listing == NULL)

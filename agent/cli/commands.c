@@ -46,11 +46,11 @@ static const struct cli_option send_options[] = {
 };
 
 static const struct cli_option list_options[] = {
-    {"user", "USER",
-     "relationships of this user: domain\\user, or the part behind the backslash"},
+    {"user", "USER", "of this user: domain\\user, or the part behind the backslash"},
     {"device", "DEVICE", "of this device: its ResourceID or its name"},
     {"source", "N", "relationships that have this source, 1 to 9"},
     {"primary", NULL, "relationships that make the user a primary user"},
+    {"pending", NULL, "relationships that wait for approval"},
     {"limit", "N", "the first N only"},
     {"sort", "PROPERTY",
      "order by a property; -PROPERTY = descending (default: shard, then key)"},
@@ -163,10 +163,11 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "get",
-        .summary = "print one relationship, device or policy",
+        .summary = "print one relationship, device, use of a device, or policy",
         .usage = "get relationship RelationshipResourceID\n"
                  "get relationship ResourceID/UniqueUserName\n"
                  "get device ResourceID\n"
+                 "get usage ResourceID/UniqueUserName\n"
                  "get policy NAME",
         .description =
             "Reads the views in the data folder, whether the agent runs or not.\n"
@@ -175,7 +176,7 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog get relationship 23\n"
                     "  kinlog get relationship '7/hq\\ann' --json\n"
                     "  kinlog get device 7\n",
-        .words = "relationship device policy",
+        .words = "relationship device usage policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,
@@ -183,21 +184,26 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "list",
-        .summary = "list relationships, devices or policies",
+        .summary = "list relationships, devices, their usage, or policies",
         .usage = "list relationships [--user USER] [--device DEVICE] [--source N] "
                  "[--primary]\n"
+                 "    [--pending]\n"
                  "list devices [--device DEVICE]\n"
+                 "list usage [--user USER] [--device DEVICE]\n"
                  "list policy",
         .description = "Reads the views in the data folder, whether the agent runs or "
                        "not: each shard as of one\n"
                        "sequence, which --json names. --ndjson prints each object with "
                        "exactly the properties of\n"
-                       "its class, and Version and Shard.",
+                       "its class, and Version and Shard; a relationship has Pending, "
+                       "too: does it wait for\n"
+                       "approval?",
         .options = list_options,
         .examples = "  kinlog list relationships --user ann --primary\n"
+                    "  kinlog list usage --sort -LastLoginTime --limit 20\n"
                     "  kinlog list devices --sort Name --limit 20\n"
                     "  kinlog list relationships --device PC7 --ndjson\n",
-        .words = "relationships devices policy",
+        .words = "relationships devices usage policy",
         .has_json = true,
         .has_ndjson = true,
         .exits = EXITS_USUAL,

@@ -13,15 +13,19 @@ const struct object_class_names object_class_names[OBJECT_CLASSES] = {
     [CLASS_RELATIONSHIP] = {"relationship", "relationships", "Relationship",
                             "Relationships"},
     [CLASS_DEVICE] = {"device", "devices", "Device", "Devices"},
+    [CLASS_USAGE] = {"usage", "usage", "Usage", "Usages"},
     [CLASS_POLICY] = {"policy", "policy", "Policy", "Policies"},
 };
 
 static const char *const property_names[OBJECT_CLASSES][OBJECT_PROPERTIES_MAX + 1] = {
     [CLASS_RELATIONSHIP] = {"ResourceID", "UniqueUserName", "RelationshipResourceID",
                             "ResourceName", "ResourceClientType", "CreationTime",
-                            "IsActive", "Sources", "Types", "Version", "Shard", NULL},
+                            "IsActive", "Sources", "Types", "Pending", "Version", "Shard",
+                            NULL},
     [CLASS_DEVICE] = {"ResourceID", "Name", "ClientType", "MACAddresses", "Domain",
                       "Version", "Shard", NULL},
+    [CLASS_USAGE] = {"UniqueUserName", "ResourceID", "ResourceName", "LastLoginTime",
+                     "LoginCount", "Version", "Shard", NULL},
     [CLASS_POLICY] = {"Name", "Value", "Revision", "Version", "Shard", NULL},
 };
 
@@ -83,7 +87,7 @@ int object_of_relationship(const struct shard_reader *reader,
     if (r < 0)
         return r;
     *object = (struct object){.class = CLASS_RELATIONSHIP,
-                              .creation_time_ms = relationship->creation_time_ms};
+                              .time_ms = relationship->creation_time_ms};
     cim_datetime_format(relationship->creation_time_ms, time_text);
     add_number(object, relationship->resource_id);
     add_text(object, arena, relationship->unique_user_name);
@@ -97,6 +101,7 @@ int object_of_relationship(const struct shard_reader *reader,
     if (r == 0)
         r = add_numbers(object, arena, relationship->types, relationship->type_count,
                         err);
+    add(object, PROPERTY_BOOLEAN)->number = relationship->is_pending;
     add_version_and_shard(object, relationship->version, reader->number);
     return r;
 }
@@ -121,6 +126,27 @@ int object_of_device(const struct shard_reader *reader, const struct device *dev
     addresses->count = count;
     add_text(object, arena, device->domain);
     add_version_and_shard(object, device->version, reader->number);
+    return 0;
+}
+
+int object_of_usage(const struct shard_reader *reader, const struct usage *usage,
+                    struct arena *arena, struct object *ret_object, struct error *err)
+{
+    struct object *object = ret_object;
+    struct device device = {0};
+    char time_text[CIM_DATETIME_SIZE];
+    int r = device_get(reader->views, usage->resource_id, arena, &device, err);
+
+    if (r < 0)
+        return r;
+    *object = (struct object){.class = CLASS_USAGE, .time_ms = usage->last_login_ms};
+    cim_datetime_format(usage->last_login_ms, time_text);
+    add_text(object, arena, usage->unique_user_name);
+    add_number(object, usage->resource_id);
+    add_text(object, arena, device.name);
+    add_text(object, arena, usage->login_count > 0 ? bytes_str(time_text) : BYTES_ABSENT);
+    add_number(object, usage->login_count);
+    add_version_and_shard(object, usage->version, reader->number);
     return 0;
 }
 
@@ -273,6 +299,8 @@ struct table *object_table_new(FILE *out, enum object_class class)
                                 "<SOURCES", "<CREATED", "VERSION", NULL},
         [CLASS_DEVICE] = {"SHARD", "DEVICE", "<NAME", "TYPE", "<DOMAIN", "<MAC ADDRESSES",
                           "VERSION", NULL},
+        [CLASS_USAGE] = {"SHARD", "DEVICE", "<NAME", "<USER", "<LAST LOGIN", "LOGINS",
+                         "VERSION", NULL},
         [CLASS_POLICY] = {"SHARD", "<NAME", "<VALUE", "REVISION", "VERSION", NULL},
     };
 
@@ -293,6 +321,47 @@ static void print_columns(struct table *table, const struct object *object,
     buf_release(&text);
 }
 
+static void print_time(struct table *table, int64_t time_ms)
+{
+    char text[RFC3339_SIZE];
+
+    rfc3339_format(time_ms, text);
+    table_cell(table, "%.19sZ", text);
+}
+
+static void print_relationship(struct table *table, const struct object *object)
+{
+    static const char *const pair[] = {"Shard",          "RelationshipResourceID",
+                                       "ResourceID",     "ResourceName",
+                                       "UniqueUserName", NULL};
+    static const char *const sources[] = {"Sources", NULL}, *const version[] = {"Version",
+                                                                                NULL};
+    const struct property *types = object_property(object, "Types");
+    const char *primary = object_property(object, "Pending")->number ? "pending" : "no";
+
+    for (size_t i = 0; i < types->count; i++)
+        primary = types->numbers[i] == 1 ? "yes" : primary;
+    print_columns(table, object, pair);
+    table_cell(table, "%s", primary);
+    print_columns(table, object, sources);
+    print_time(table, object->time_ms);
+    print_columns(table, object, version);
+}
+
+static void print_usage(struct table *table, const struct object *object)
+{
+    static const char *const pair[] = {"Shard", "ResourceID", "ResourceName",
+                                       "UniqueUserName", NULL};
+    static const char *const rest[] = {"LoginCount", "Version", NULL};
+
+    print_columns(table, object, pair);
+    if (object_property(object, "LastLoginTime")->text.data != NULL)
+        print_time(table, object->time_ms);
+    else
+        table_cell(table, "-");
+    print_columns(table, object, rest);
+}
+
 void object_print_row(struct table *table, const struct object *object)
 {
     static const char *const device[] = {"Shard",      "ResourceID", "Name",
@@ -300,25 +369,20 @@ void object_print_row(struct table *table, const struct object *object)
                                          "Version",    NULL};
     static const char *const policy[] = {"Shard",    "Name",    "Value",
                                          "Revision", "Version", NULL};
-    static const char *const relationship[] = {"Shard",          "RelationshipResourceID",
-                                               "ResourceID",     "ResourceName",
-                                               "UniqueUserName", NULL};
-    static const char *const sources[] = {"Sources", NULL}, *const version[] = {"Version",
-                                                                                NULL};
-    char created[RFC3339_SIZE];
 
-    if (object->class != CLASS_RELATIONSHIP) {
-        print_columns(table, object, object->class == CLASS_DEVICE ? device : policy);
-        return;
+    switch (object->class) {
+    case CLASS_RELATIONSHIP:
+        print_relationship(table, object);
+        break;
+    case CLASS_USAGE:
+        print_usage(table, object);
+        break;
+    case CLASS_DEVICE:
+        print_columns(table, object, device);
+        break;
+    case CLASS_POLICY:
+    case OBJECT_CLASSES:
+        print_columns(table, object, policy);
+        break;
     }
-    const struct property *types = object_property(object, "Types");
-    bool primary = false;
-    for (size_t i = 0; i < types->count; i++)
-        primary = primary || types->numbers[i] == 1;
-    rfc3339_format(object->creation_time_ms, created);
-    print_columns(table, object, relationship);
-    table_cell(table, "%s", primary ? "yes" : "no");
-    print_columns(table, object, sources);
-    table_cell(table, "%.19sZ", created);
-    print_columns(table, object, version);
 }
