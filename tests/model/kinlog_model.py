@@ -14,172 +14,29 @@
 # Site may be given hints (class Hints): asked for the text, and for the optional headers of the agent's
 # own commands, where the other side has made up its mind. Without hints both are at their defaults.
 #
+# Devices, relationships, policies and the pipeline stand here, usage.py is one more part of a shard,
+# kinlog_parts.py is what both stand on.
+#
 # Where the description leaves a choice, a comment that begins with READING says what was chosen.
 #
 # SPDX-License-Identifier: Apache-2.0
-import base64
-import calendar
 import hashlib
 import hmac
 import re
 import struct
-import time
-import unicodedata
 
 import kinlog_json
-
-SLOTS = 240
-RULES = 1
-INVALID_PARAMETER = -2147217400
-NOT_FOUND = -2147217406
-ACCESS_DENIED = -2147217405
-NOT_SUPPORTED = -2147217396
-OTHER_FAILURE = -2147217407
-STALE_VERSION = 40003
-HEADERS_MAX = 64 * 1024
-ATTRIBUTE_MAX = 255
-TRACESTATE_MAX = 512
-RECORDS_WITHOUT_EVENT = 10_000
-HOUR_MS = 3_600_000
-ANSWER_EVENTS_MAX = 100
-UINT32_MAX = 2 ** 32 - 1
-
-
-# ---- small parts -----------------------------------------------------------------------
-
-def murmur2(data):
-    """Kafka's default partitioner's hash, before masking."""
-    m, mask = 0x5bd1e995, 0xffffffff
-    h = 0x9747b28c ^ len(data)
-    whole = len(data) & ~3
-    for (k,) in struct.iter_unpack('<I', data[:whole]):
-        k = k * m & mask
-        k ^= k >> 24
-        h = (h * m & mask) ^ (k * m & mask)
-    rest = data[whole:]
-    if rest:
-        h = (h ^ int.from_bytes(rest, 'little')) * m & mask
-    h ^= h >> 13
-    h = h * m & mask
-    return h ^ h >> 15
-
-
-def slot_of_key(key):
-    return (murmur2(key) & 0x7fffffff) % SLOTS
-
-
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b'=').decode('ascii')
-
-
-def rfc3339(time_ms):
-    seconds, ms = divmod(time_ms, 1000)
-    return time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds)) + '.%03dZ' % ms
-
-
-def cim_datetime(time_ms):
-    seconds, ms = divmod(time_ms, 1000)
-    return time.strftime('%Y%m%d%H%M%S', time.gmtime(seconds)) + '.%03d000+000' % ms
-
-
-_RFC3339 = re.compile(r'(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))',
-                      re.ASCII | re.IGNORECASE)
-
-
-def parse_rfc3339(text):
-    """Milliseconds since 1970, cut; None if text is no RFC 3339 time. Second 60 counts as 59.999."""
-    match = _RFC3339.fullmatch(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    zone_hour, zone_minute = int(match[9] or 0), int(match[10] or 0)
-    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(year or 4, month)[1] and hour < 24
-            and minute < 60 and second <= 60 and zone_hour < 24 and zone_minute < 60):
-        return None
-    ms = int(((match[7] or '') + '000')[:3])
-    if second == 60:
-        second, ms = 59, 999
-    seconds = calendar.timegm((year, month, day, hour, minute, second))
-    offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if match[8] == '-' else 1)
-    return (seconds - offset) * 1000 + ms
-
-
-# White_Space of the Unicode Character Database.
-BLANKS = frozenset(chr(c) for c in (*range(9, 14), 0x20, 0x85, 0xa0, 0x1680, *range(0x2000, 0x200b),
-                                    0x2028, 0x2029, 0x202f, 0x205f, 0x3000))
-FORBIDDEN = frozenset(('Cc', 'Cf', 'Zl', 'Zp', 'Cs', 'Cn'))
-
-
-def user_name_fits(name):
-    """Decision D6. Python 3.11 knows Unicode 14, rules 1 pin 15.0: the two differ only in code points
-    that 15.0 has added, which callers keep out of their way."""
-    if len(name.encode('utf-8')) > 256 or name.count('\\') != 1:
-        return False
-    for half in name.split('\\'):
-        if not half or half[0] in BLANKS or half[-1] in BLANKS:
-            return False
-    return not any(unicodedata.category(char) in FORBIDDEN for char in name)
-
-
-def fold_user_name(name):
-    folded = unicodedata.normalize('NFC', name).casefold()
-    return unicodedata.normalize('NFC', folded).encode('utf-8')
-
-
-def has_control(text):
-    return any(unicodedata.category(char) == 'Cc' for char in text)
+import usage
+from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
+                          INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
+                          RESOURCE, RULES, SEQUENCE_MAX, SLOTS, STALE_VERSION, TRACESTATE_MAX, UINT32_MAX,
+                          Fault, Rejected, Unchanged, ascii_lower, base64url, cim_datetime, extended_status,
+                          fold_user_name, has_control, integer_between, list_of, one_or_list_of, or_null,
+                          parse_rfc3339, rfc3339, slot_of_key, text_between, user_name)
 
 
 # ---- commands: members in declared order, each with its check --------------------------
 
-class Fault(Exception):
-    """A command's data does not fit; parameter is the member to name, or None."""
-
-    def __init__(self, parameter):
-        super().__init__(parameter)
-        self.parameter = parameter
-
-
-def integer_between(low, high):
-    def check(node):
-        value = kinlog_json.integer(node.value) if node.kind == 'number' else None
-        if value is None or not low <= value <= high:
-            raise ValueError
-        return value
-    return check
-
-
-def text_between(low, high):
-    def check(node):
-        if node.kind != 'string' or not low <= len(node.value) <= high:
-            raise ValueError
-        return node.value
-    return check
-
-
-def list_of(item, low, high):
-    def check(node):
-        if node.kind != 'array' or not low <= len(node.value) <= high:
-            raise ValueError
-        return [item(node) for node in node.value]
-    return check
-
-
-def one_or_list_of(item, high):
-    """A number counts as the list of that number."""
-    def check(node):
-        return list_of(item, 1, high)(node) if node.kind == 'array' else [item(node)]
-    return check
-
-
-def user_name(node):
-    name = text_between(3, 256)(node)
-    if not user_name_fits(name):
-        raise ValueError
-    return name
-
-
-RESOURCE = integer_between(1, UINT32_MAX)
 SOURCES = one_or_list_of(integer_between(1, 9), 64)
 TYPES = one_or_list_of(integer_between(1, 1), 64)
 POLICY_NAME = text_between(1, 64)
@@ -194,6 +51,8 @@ COMMANDS = {
     'AddType': TARGET + [('TypeId', TYPES, True)],
     'RemoveType': TARGET + [('TypeId', TYPES, True)],
     'DeleteRelationship': TARGET,
+    'ApproveRelationship': TARGET,
+    'DenyRelationship': TARGET,
     'RegisterDevice': [('ResourceID', RESOURCE, True), ('Name', text_between(1, 256), True),
                        ('ClientType', integer_between(0, UINT32_MAX), False),
                        ('MACAddresses', list_of(text_between(1, 64), 0, 32), False),
@@ -201,14 +60,12 @@ COMMANDS = {
     'RemoveDevice': [('ResourceID', RESOURCE, True)],
     'SetPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True)],
     'AdoptPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True),
-                    ('Revision', integer_between(1, 2 ** 53 - 1), True)],
+                    ('Revision', integer_between(1, SEQUENCE_MAX), True)],
     'Tick': [],
+    **usage.COMMANDS,
 }
-INSTANCE_METHODS = ('AddSource', 'RemoveSource', 'AddType', 'RemoveType', 'DeleteRelationship')
-
-
-def ascii_lower(text):
-    return ''.join(chr(ord(c) + 32) if 'A' <= c <= 'Z' else c for c in text)
+INSTANCE_METHODS = ('AddSource', 'RemoveSource', 'AddType', 'RemoveType', 'DeleteRelationship',
+                    'ApproveRelationship', 'DenyRelationship')
 
 
 def missing_target(method, given):
@@ -532,11 +389,6 @@ class Event:
         return chain
 
 
-def extended_status(operation, parameter, status):
-    return {'Description': '', 'Operation': operation or '-', 'ParameterInfo': parameter,
-            'StatusCode': status}
-
-
 class Receipt:
     """All events of one command, from which its answer is made again."""
 
@@ -594,16 +446,6 @@ class Hints:
 
 # ---- one shard -------------------------------------------------------------------------
 
-class Rejected(Exception):
-    def __init__(self, value, parameter):
-        super().__init__(value, parameter)
-        self.value, self.parameter = value, parameter
-
-
-class Unchanged(Exception):
-    """The command is fine and there is nothing to do."""
-
-
 class Relationship:
     def __init__(self, data, version):
         self.id, self.device, self.user = (data['RelationshipResourceID'], data['ResourceID'],
@@ -611,6 +453,7 @@ class Relationship:
         self.created, self.sources = data['CreationTime'], list(data['Sources'])
         self.types, self.version = list(data['Types'] or []), version
         self.folded = fold_user_name(self.user)
+        self.pending = False
 
 
 class Device:
@@ -623,15 +466,21 @@ class Policy:
         self.data, self.version = dict(data), version
 
 
-POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1'}
-POLICY_VALUES = {'devices.unknown': ('refuse', 'stub'), 'core.rules': ('1',)}
+POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'approval.sources': '',
+                   **usage.POLICY_DEFAULTS}
 
 
-def or_null(items):
-    return list(items) if items else None
+def is_source_list(value):
+    sources = value.split(',')
+    return value == '' or (all(re.fullmatch('[1-9]', source) for source in sources)
+                           and len(set(sources)) == len(sources))
 
 
-class Shard:
+POLICY_FITS = {'devices.unknown': ('refuse', 'stub').__contains__, 'core.rules': '1'.__eq__,
+               'approval.sources': is_source_list, **usage.POLICY_FITS}
+
+
+class Shard(usage.Use):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -641,6 +490,7 @@ class Shard:
         self.relationships = {}  # RelationshipResourceID -> Relationship
         self.pairs = {}          # (ResourceID, folded name) -> Relationship
         self.created = {}        # slot -> how many relationships were ever created there
+        self.usage = {}          # (ResourceID, folded name) -> usage.UseOfDevice
         self.policies = {}       # name -> Policy
         self.revision = 0
         self.core_time = 0
@@ -895,6 +745,8 @@ class Shard:
             device = self.devices.get(values['ResourceID'])
             number = values['ResourceID']
             return 'device:%d' % number, 'device/%d' % number, device.version if device else None
+        if method == 'ReportUsage':
+            return self.usage_place(values)
         row = self.meant(method, values)
         if row is not None:
             return self.place(row) + (row.version,)
@@ -938,22 +790,24 @@ class Shard:
         if method in ('AdoptPolicy', 'Tick') and (command.source != self.site.source or not epoch):
             raise Rejected(ACCESS_DENIED, None)
         if method == 'Tick':
-            if epoch.decode('utf-8', 'replace') != self.site.epoch:
+            if epoch.decode('utf-8', 'replace') != OWNER_EPOCH:
                 raise Rejected(ACCESS_DENIED, None)
-            return None
+            return self.due_usage(record.timestamp_ms, now) or None
         if method in INSTANCE_METHODS:
             self.find(values)
         elif method == 'CreateRelationship':
-            if values['MachineResourceId'] not in self.devices and self.policy('devices.unknown') != 'stub':
-                raise Rejected(NOT_FOUND, 'MachineResourceId')
+            self.check_device(values, 'MachineResourceId')
+        elif method == 'ReportUsage':
+            self.check_device(values, 'ResourceID')
+            self.check_start(values, record.timestamp_ms)
         elif method == 'RemoveDevice':
             if values['ResourceID'] not in self.devices:
                 raise Rejected(NOT_FOUND, 'ResourceID')
         elif method in ('SetPolicy', 'AdoptPolicy'):
             # READING: names and values of policies are things referred to, before expectedversion.
-            if values['Name'] not in POLICY_VALUES:
+            if values['Name'] not in POLICY_FITS:
                 raise Rejected(INVALID_PARAMETER, 'Name')
-            if values['Value'] not in POLICY_VALUES[values['Name']]:
+            if not POLICY_FITS[values['Name']](values['Value']):
                 raise Rejected(INVALID_PARAMETER, 'Value')
         expected = attributes['expectedversion']
         if expected is not None and expected != (self.aggregate(command, record)[2] or 0):
@@ -961,8 +815,14 @@ class Shard:
         return {'CreateRelationship': self.create_relationship, 'AddSource': self.add_source,
                 'RemoveSource': self.remove_source, 'AddType': self.add_type,
                 'RemoveType': self.remove_type, 'DeleteRelationship': self.delete_relationship,
+                'ApproveRelationship': self.approve_relationship,
+                'DenyRelationship': self.deny_relationship, 'ReportUsage': self.report_usage,
                 'RegisterDevice': self.register_device, 'RemoveDevice': self.remove_device,
                 'SetPolicy': self.set_policy, 'AdoptPolicy': self.adopt_policy}[method](values, now)
+
+    def check_device(self, values, parameter):
+        if values[parameter] not in self.devices and self.policy('devices.unknown') != 'stub':
+            raise Rejected(NOT_FOUND, parameter)
 
     def policy(self, name):
         return self.policies[name].data['Value'] if name in self.policies else POLICY_DEFAULTS[name]
@@ -1004,15 +864,29 @@ class Shard:
             'Reason': reason})
 
     def create_relationship(self, values, now):
-        number, user = values['MachineResourceId'], values['UserAccountName']
-        sources = list(dict.fromkeys(values['SourceId']))
-        types = list(dict.fromkeys(values.get('TypeId', [])))
+        drafts = self.vouch(values['MachineResourceId'], values['UserAccountName'], values['SourceId'],
+                            values.get('TypeId', []), now)
+        if not drafts:
+            raise Unchanged
+        return drafts
+
+    def device_stub(self, number):
+        return ('DeviceRegistered', 'device:%d' % number, 'device/%d' % number,
+                {'ResourceID': number, 'Name': None, 'ClientType': 1, 'MACAddresses': None,
+                 'Domain': None})
+
+    def vouch(self, number, user, sources, types, now):
+        """Drafts by which all the sources vouch for a relationship, with these types.
+
+        READING: sources that all wait for approval give nobody a type, in a relationship that exists
+        already neither; only a new one waits."""
+        sources, types = list(dict.fromkeys(sources)), list(dict.fromkeys(types))
+        waits = set(map(str, sources)) <= set(self.policy('approval.sources').split(','))
+        if waits:
+            types = []
         row = self.pairs.get((number, fold_user_name(user)))
         if row is not None:
-            drafts = self.set_events(row, 'Source', sources, []) + self.set_events(row, 'Type', types, [])
-            if not drafts:
-                raise Unchanged
-            return drafts
+            return self.set_events(row, 'Source', sources, []) + self.set_events(row, 'Type', types, [])
         key, drafts = 'device:%d' % number, []
         slot = slot_of_key(key.encode())
         identity = self.created.get(slot, 0) * SLOTS + slot + 1
@@ -1021,14 +895,16 @@ class Shard:
         if number in self.devices:
             device = self.devices[number].data
         else:
-            device = {'ResourceID': number, 'Name': None, 'ClientType': 1, 'MACAddresses': None,
-                      'Domain': None}
-            drafts.append(('DeviceRegistered', key, 'device/%d' % number, dict(device)))
+            drafts.append(self.device_stub(number))
+            device = drafts[0][3]
         drafts.append(('RelationshipCreated', key, 'device/%d/relationship/%d' % (number, identity), {
             'ResourceID': number, 'UniqueUserName': user, 'RelationshipResourceID': identity,
             'ResourceName': device['Name'], 'ResourceClientType': device['ClientType'],
             'CreationTime': cim_datetime(now), 'IsActive': True, 'Sources': sources,
             'Types': or_null(types)}))
+        if waits:
+            drafts.append(('ApprovalRequested', *drafts[-1][1:3], {
+                'RelationshipResourceID': identity, 'ResourceID': number, 'UniqueUserName': user}))
         return drafts
 
     def changed_set(self, values, kind, adding):
@@ -1049,12 +925,30 @@ class Shard:
 
     def remove_source(self, values, now):
         row, drafts = self.changed_set(values, 'Source', False)
-        if drafts[-1][3]['Sources'] is None:
-            drafts.append(self.deleted(row, 'last_source'))
+        return self.with_end(row, drafts)
+
+    def with_end(self, row, drafts):
+        """After SourceRemoved: the relationship ends with its last source."""
+        if drafts and drafts[-1][3]['Sources'] is None:
+            return drafts + [self.deleted(row, 'last_source')]
         return drafts
 
     def delete_relationship(self, values, now):
         return [self.deleted(self.find(values), 'explicit')]
+
+    def approve_relationship(self, values, now):
+        row = self.find(values)
+        if row.pending:
+            return self.set_events(row, 'Type', [usage.PRIMARY], [])
+        if usage.PRIMARY in row.types:
+            raise Unchanged
+        raise Rejected(OTHER_FAILURE, None)
+
+    def deny_relationship(self, values, now):
+        row = self.find(values)
+        if not row.pending:
+            raise Rejected(OTHER_FAILURE, None)
+        return [self.deleted(row, 'denied')]
 
     def register_device(self, values, now):
         number = values['ResourceID']
@@ -1095,6 +989,12 @@ class Shard:
             self.devices[data['ResourceID']] = Device(data, version)
         elif event.type == 'DeviceRemoved':
             del self.devices[data['ResourceID']]
+            self.forget_usage(data['ResourceID'])
+        elif event.type in ('UsageReported', 'UsageEvaluated'):
+            self.apply_usage(event)
+        elif event.type == 'ApprovalRequested':
+            row = self.relationships[data['RelationshipResourceID']]
+            row.pending, row.version = True, version
         elif event.type == 'RelationshipCreated':
             row = Relationship(data, version)
             self.relationships[row.id] = self.pairs[row.device, row.folded] = row
@@ -1110,12 +1010,13 @@ class Shard:
                 row.sources = list(data['Sources'] or [])
             else:
                 row.types = list(data['Types'] or [])
+                row.pending = row.pending and not row.types
         elif event.type == 'PolicyChanged':
             self.policies[data['Name']] = Policy(data, version)
             self.revision = data['Revision']
 
     def rows(self):
-        """(relationships, devices, policy).
+        """Each view's rows, in the order of VIEWS.
         READING: ResourceName and ResourceClientType are the device's present ones."""
         relationships = []
         for row in sorted(self.relationships.values(), key=lambda r: (r.device, r.folded)):
@@ -1124,25 +1025,32 @@ class Shard:
                 'ResourceID': row.device, 'UniqueUserName': row.user, 'RelationshipResourceID': row.id,
                 'ResourceName': device['Name'], 'ResourceClientType': device['ClientType'],
                 'CreationTime': row.created, 'IsActive': True, 'Sources': or_null(row.sources),
-                'Types': or_null(row.types), 'Version': row.version, 'Shard': self.number})
+                'Types': or_null(row.types), 'Pending': row.pending, 'Version': row.version,
+                'Shard': self.number})
         devices = [{**device.data, 'Version': device.version, 'Shard': self.number}
                    for _, device in sorted(self.devices.items())]
         policy = [{**policy.data, 'Version': policy.version, 'Shard': self.number}
                   for _, policy in sorted(self.policies.items())]
-        return relationships, devices, policy
+        return relationships, devices, policy, self.usage_rows()
 
 
 # ---- all shards ------------------------------------------------------------------------
 
+VIEWS = ('relationships', 'devices', 'policy', 'usage')
+
+
+OWNER_EPOCH = '1;' + '0' * 32
+
+
 class Site:
-    """site_key: 32 bytes. reply_allow: topics that replyto may name. epoch: the owner's kinlog_epoch
-    text, for Tick; unknown by default, so that every Tick is refused."""
+    """site_key: 32 bytes. reply_allow: topics that replyto may name. The owner of every shard has the
+    kinlog_epoch OWNER_EPOCH."""
 
     def __init__(self, log_id, site, site_key, shards, prefix='kinlog', reply_allow=(), start_offset=0,
-                 hints=None, epoch=None):
+                 hints=None):
         self.log_id, self.site, self.site_key = log_id, site, site_key
         self.shard_count, self.prefix, self.reply_allow = shards, prefix, tuple(reply_allow)
-        self.start_offset, self.hints, self.epoch = start_offset, hints or Hints(), epoch
+        self.start_offset, self.hints = start_offset, hints or Hints()
         self.source = '/kinlog/%s/%s' % (site, log_id)
         self.replies = prefix + '.replies'
         digest = hashlib.sha256(b'kinlog site key\0' + site_key).digest()
@@ -1168,4 +1076,4 @@ class Site:
     def views(self):
         rows = [shard.rows() for shard in self.shards]
         return {name: [row for shard in rows for row in shard[index]]
-                for index, name in enumerate(('relationships', 'devices', 'policy'))}
+                for index, name in enumerate(VIEWS)}
