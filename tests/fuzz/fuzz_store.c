@@ -13,6 +13,8 @@
 
 #include "agent/shard/repair.h"
 #include "events/event_log.h"
+#include "projections/timer_view.h"
+#include "projections/usage_view.h"
 #include "tests/fuzz/pieces.h"
 #include "tests/fuzz/prepared.h"
 
@@ -231,6 +233,29 @@ static void read_receipts(struct views *views, struct kv *kv)
     }
 }
 
+static int visit_timer(void *context, struct bytes name, int64_t due_ms)
+{
+    (void)context;
+    expect(name.data != NULL && due_ms >= 0);
+    return 0;
+}
+
+static void read_usage(struct views *views)
+{
+    struct usage_scan *scan = NULL;
+    struct usage usage;
+    struct error err = {0};
+    int code = usage_scan_open(views, 0, &scan, &err);
+
+    while (code == 0) {
+        code = usage_scan_next(scan, &usage, &err);
+        expect(code != 0 || usage.day_count <= USAGE_DAYS_MAX);
+    }
+    (void)checked(code, &err);
+    usage_scan_close(scan);
+    (void)checked(timer_due_scan(views, INT64_MAX, visit_timer, NULL, &err), &err);
+}
+
 static void read_views(struct kv *kv)
 {
     struct views *views = NULL;
@@ -248,6 +273,7 @@ static void read_views(struct kv *kv)
     read_devices(views);
     read_relationships(views, 0);
     read_relationships(views, 4);
+    read_usage(views);
     read_receipts(views, kv);
     (void)checked(device_get(views, 4, &arena, &device, &err), &err);
     (void)checked(
