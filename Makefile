@@ -55,7 +55,8 @@ LINK_FLAGS := -Wl,-z,relro,-z,now
 endif
 # -rdynamic: librdkafka must find our bind(), which gives the embedded broker its fixed port.
 LINK_FLAGS += -pie -rdynamic -Wl,--as-needed
-LINK_LIBS := $(PKG_LIBS) -lpthread -lm
+# libcsv has no pkg-config file.
+LINK_LIBS := $(PKG_LIBS) -lcsv -lpthread -lm
 # The program's allocator takes a fifth of all processor time less than libc's; sanitizers bring their own.
 PROGRAM_LIBS := $(if $(SAN),,-ljemalloc) $(LINK_LIBS)
 
@@ -66,9 +67,10 @@ SOURCES := $(sort $(wildcard events/*.c events/base/*.c projections/*.c schemas/
 SCHEMAS := $(wildcard schemas/commands/*.json schemas/events/*.json schemas/answers/*.json)
 GENERATED := $(addprefix $(GEN)/schemas/,commands.c events.c answers.c registry.c)
 GENERATED_HEADERS := $(addprefix $(GEN)/schemas/,commands.h events.h answers.h)
+COMPLETIONS := $(patsubst agent/cli/%,$(GEN)/%.inc,$(wildcard agent/cli/completion/*))
 HEADERS := $(shell find agent events projections schemas tests -name '*.h')
 TEST_SOURCES := $(wildcard tests/*.c tests/*/*.c)
-OWN_SOURCES := $(SOURCES) $(wildcard schemas/compiler/*.c)
+OWN_SOURCES := $(SOURCES) $(wildcard schemas/compiler/*.c docs/*.c)
 
 OBJECTS := $(SOURCES:%.c=$(OUT)/obj/%.o) $(GENERATED:$(GEN)/%.c=$(OUT)/obj/gen/%.o)
 MAIN_OBJECT := $(OUT)/obj/agent/main.o
@@ -80,7 +82,7 @@ CORE_DRIVER := $(OUT)/tests/core_driver
 ASSUMPTIONS_DRIVER := $(OUT)/tests/assumptions_driver
 
 .PHONY: all objects run test help variant
-all: $(if $(PLANTED),$(OUT)/planted/$(PLANTED)/kinlog,$(OUT)/kinlog) ## build build/kinlog (the default)
+all: $(if $(PLANTED),$(OUT)/planted/$(PLANTED)/kinlog,$(OUT)/kinlog $(OUT)/man/kinlog.1) ## build build/kinlog and build/man (the default)
 
 objects: $(OBJECTS) ## compile everything, link nothing
 
@@ -132,12 +134,29 @@ build/schemac: schemas/compiler/schemac.c
 	@mkdir -p $(@D)
 	$(call say,CC,$<)
 	$(Q)$(CC) -std=c17 -D_POSIX_C_SOURCE=200809L -I. -O1 -g $(WARNINGS) $(WERROR) -MMD -MP -MF build/schemac.d -o $@ $< -ljansson -lm
-$(GEN)/stamp: build/schemac $(SCHEMAS)
+$(GEN)/stamp: build/schemac $(SCHEMAS) $(COMPLETIONS)
 	@mkdir -p $(GEN)/schemas
 	$(call say,SCHEMAS,$(GEN)/schemas)
 	$(Q)build/schemac $(GEN) $(SCHEMAS)
 	@touch $@
 $(GENERATED) $(GENERATED_HEADERS): $(GEN)/stamp ;
+
+# The shells' scripts as string literals, which `kinlog completion` prints.
+$(GEN)/completion/%.inc: agent/cli/completion/%
+	@mkdir -p $(@D)
+	$(Q)sed 's/[\\"]/\\&/g; s/.*/    "&\\n"/' $< >$@
+
+# The man pages are made by a program that knows the same tables as `kinlog help`. Their date is that of the version.
+MAN_PAGES := $(OUT)/docs/make_man_pages
+$(MAN_PAGES): $(OUT)/obj/docs/make_man_pages.o $(ARCHIVE)
+	@mkdir -p $(@D)
+	$(call say,LINK,$@)
+	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(ARCHIVE) $(LINK_LIBS)
+$(OUT)/man/kinlog.1: $(MAN_PAGES) VERSION
+	@rm -rf $(@D) && mkdir -p $(@D)
+	$(call say,MAN,$(@D))
+	$(Q)$< $(@D) $(file <VERSION) \
+		$$(git log -1 --format=%cs -- VERSION 2>/dev/null | grep . || date -u -r VERSION +%F)
 
 # Test builds of the program: build/variants/NAME/kinlog, as VARIANT=NAME, differs from build/kinlog in the files
 # that know crash points alone; VARIANT_FLAGS=-D... adds more to these.
@@ -194,8 +213,8 @@ check: $(UNIT_PROGRAMS) ## run the unit tests (with SAN=address,undefined: under
 check-integration: $(INTEGRATION_PROGRAMS) $(OUT)/kinlog ## run the integration tests (embedded broker, store on disk)
 	@OUT=$(OUT) tests/run.sh integration$(if $(SAN),-san) $(INTEGRATION_PROGRAMS)
 
-check-schemas: $(OUT)/kinlog $(CORE_DRIVER) ## compare the generated validators with Python's, and run the public suite
-	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh schemas 'tests/schemas/run.sh $(OUT)'
+check-schemas: $(OUT)/kinlog $(CORE_DRIVER) ## compare the validators with Python's, run the public suite, parse asyncapi.yaml
+	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh schemas 'tests/schemas/run.sh $(OUT)' tests/schemas/test_asyncapi.sh
 
 check-model: $(CORE_DRIVER) ## compare the core with the independent model, command by command
 	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh model '$(PYTHON) tests/model/test_model.py' \
@@ -214,6 +233,24 @@ $(BREAKERS): $(OUT)/tests/%.so: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c17 -O2 -g $(WARNINGS) $(WERROR) -shared -fPIC -o $@ $< -ldl
+
+# The examples that must be built, and the libraries that they take from registries.
+.PHONY: examples
+NEEDS_NETWORK = || { echo '$@ was not made: see above. The first time this needs the network.' >&2; exit 1; }
+examples: build/examples/Send.class build/examples/send-go build/examples/package.json ## build the examples in Java, Go, JavaScript
+build/kafka-libs/pom.xml: tests/lib/kafka/pom.xml
+	$(Q)$(PYTHON) tests/lib/kafka_broker.py --fetch $(NEEDS_NETWORK)
+build/examples/Send.class: examples/Send.java | build/kafka-libs/pom.xml
+	$(call say,JAVAC,$@)
+	$(Q)javac -Xlint:all -Werror -cp 'build/kafka-libs/*' -d $(@D) $<
+build/examples/send-go: $(addprefix examples/,send.go go.mod go.sum)
+	$(call say,GO,$@)
+	$(Q)cd examples && go build -buildvcs=false -o ../$@ send.go $(NEEDS_NETWORK)
+build/examples/package.json: examples/package.json
+	@mkdir -p $(@D)
+	$(call say,NPM,$(@D)/node_modules)
+	$(Q)cp $< $@ && npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --no-update-notifier \
+		--loglevel=error >/dev/null $(NEEDS_NETWORK)
 
 e2e: $(OUT)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
 	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=2700 tests/run.sh e2e '$(PYTHON) tests/e2e/run.py $(E2E)'
@@ -264,11 +301,11 @@ broker-away: $(OUT)/kinlog ## brokers away for as long as the library's own time
 .PHONY: faults
 FAULTS ?= all
 FAULTS_STRIDE := $(if $(filter ci,$(FAULTS)),97,1)
-ALLOC_SWEEP := build/san/tests/faults/alloc_sweep
+ALLOC_SWEEPS := build/san/tests/faults/alloc_sweep build/san/tests/faults/agent_sweep
 faults: $(OUT)/tests/faults/io_sweep ## let every n-th call of the machine fail (FAULTS=ci: a share, 4 minutes)
-	@$(MAKE) --no-print-directory SAN=address,undefined $(ALLOC_SWEEP)
-	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=7200 tests/run.sh faults '$(ALLOC_SWEEP) $(FAULTS_STRIDE)' \
-		'$(OUT)/tests/faults/io_sweep $(FAULTS_STRIDE)'
+	@$(MAKE) --no-print-directory SAN=address,undefined $(ALLOC_SWEEPS)
+	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=7200 tests/run.sh faults \
+		$(patsubst %,'% $(FAULTS_STRIDE)',$(ALLOC_SWEEPS) $(OUT)/tests/faults/io_sweep)
 
 # io_faults.c stands in front of libc: the libraries find its functions first.
 FAULT_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,story io_faults)
@@ -278,12 +315,13 @@ $(OUT)/tests/faults/io_sweep: $(OUT)/obj/tests/faults/io_sweep.o $(FAULT_OBJECTS
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(FAULT_OBJECTS) $(ARCHIVE) -ldl $(LINK_LIBS)
 
 WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy
-ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_sweep alloc_faults story)
-$(OUT)/tests/faults/alloc_sweep: $(ALLOC_OBJECTS) $(ARCHIVE)
+ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_faults story)
+$(addprefix $(OUT)/tests/faults/,alloc_sweep agent_sweep): $(OUT)/tests/faults/%: $(OUT)/obj/tests/faults/%.o \
+		$(ALLOC_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) $(patsubst %,-Wl$(comma)--wrap=%,$(WRAPPED)) -o $@ \
-		$(ALLOC_OBJECTS) $(ARCHIVE) $(LINK_LIBS)
+		$< $(ALLOC_OBJECTS) $(ARCHIVE) $(LINK_LIBS)
 
 RUNS ?= all
 model: ## check the model of who may write with spin (RUNS=small: under 3 minutes)
@@ -299,7 +337,7 @@ fuzz: fuzz-programs ## fuzz the decoders with libFuzzer, JOBS at a time (FUZZ_SE
 fuzz-programs: ## build the fuzzers, in build/fuzz
 	@$(MAKE) --no-print-directory OUT=build/fuzz CC=$(CLANG) SAN=address,undefined FUZZING=1 fuzzers
 
-fuzzers: $(FUZZERS)
+fuzzers: $(FUZZERS) ## build them with the present compiler and flags (fuzz-programs sets the right ones)
 $(OUT)/fuzz_%: $(OUT)/obj/tests/fuzz/fuzz_%.o $(FUZZ_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
 	$(call say,FUZZER,$@)
@@ -320,6 +358,7 @@ check-layers: $(OBJECTS) ## who may include and call whom
 
 check-reference: $(OUT)/kinlog ## pages that are made from schemas or quote the program must be current
 	$(PYTHON) docs/make_message_reference.py --check
+	$(PYTHON) docs/make_asyncapi.py --check
 	OUT=$(OUT) $(PYTHON) docs/make_output_blocks.py --check
 
 lint-clang: $(GEN)/stamp ## a second compiler's warnings
@@ -350,7 +389,22 @@ compose-check: ## validate compose.yaml (nothing is started)
 
 # ---- the rest ---------------------------------------------------------------------------------------------
 
-.PHONY: picture deps-run deps-test clean
+.PHONY: install picture deps-run deps-test clean
+PREFIX ?= /usr/local
+SHARE := $(DESTDIR)$(PREFIX)/share
+# Debian's zsh looks for functions of packages in another folder than for those of the machine.
+ZSH_FUNCTIONS := $(SHARE)/zsh/$(if $(filter /usr,$(PREFIX)),vendor-completions,site-functions)
+install: all ## install program, man pages, completion, unit and a sample below PREFIX=/usr/local (DESTDIR=)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(OUT)/kinlog
+	install -D -m 644 -t $(SHARE)/man/man1 $(OUT)/man/*.1
+	install -D -m 644 -t $(SHARE)/man/man5 $(OUT)/man/*.5
+	install -D -m 644 agent/cli/completion/kinlog.bash $(SHARE)/bash-completion/completions/kinlog
+	install -D -m 644 agent/cli/completion/kinlog.zsh $(ZSH_FUNCTIONS)/_kinlog
+	install -D -m 644 -t $(SHARE)/fish/vendor_completions.d agent/cli/completion/kinlog.fish
+	install -D -m 644 -t $(SHARE)/doc/kinlog LICENSE packaging/kinlog.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/lib/systemd/system packaging/kinlog.service
+	sed -i 's|^ExecStart=/usr/bin/|ExecStart=$(PREFIX)/bin/|' $(DESTDIR)$(PREFIX)/lib/systemd/system/kinlog.service
+
 picture: $(OUT)/kinlog ## draw docs/demo.svg anew from what the demo prints
 	$(PYTHON) docs/make_demo_picture.py --program $(OUT)/kinlog
 

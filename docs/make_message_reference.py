@@ -7,21 +7,23 @@
 SPDX-License-Identifier: Apache-2.0
 """
 import json
-import pathlib
-import sys
 
-ROOT = pathlib.Path(__file__).resolve().parents[1]
-FILE = ROOT / 'docs' / 'messages.md'
+from generated import ROOT, write_or_check
 
 # In the order in which a reader meets them; what is not named here comes last.
 ORDER = {
     'commands': ['RegisterDevice', 'RemoveDevice', 'CreateRelationship', 'AddSource', 'RemoveSource', 'AddType',
                  'RemoveType', 'DeleteRelationship', 'ApproveRelationship', 'DenyRelationship', 'ReportUsage',
-                 'SetPolicy', 'AdoptPolicy', 'Tick'],
+                 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
+                 'CompleteCapture', 'CompleteRestore', 'DeleteStore', 'SetPolicy', 'AdoptPolicy', 'RequestReference',
+                 'ConfirmReference', 'RefuseReference', 'ReleaseReference', 'EndReference', 'Tick'],
     'events': ['LogStarted', 'DeviceRegistered', 'DeviceChanged', 'DeviceRemoved', 'RelationshipCreated',
                'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted', 'ApprovalRequested',
-               'UsageReported', 'UsageEvaluated', 'PolicyChanged', 'CommandUnchanged', 'CommandRejected',
-               'PositionAdvanced', 'RecordDeadLettered'],
+               'UsageReported', 'UsageEvaluated', 'AssociationRequested', 'AssociationAdded', 'AssociationChanged',
+               'AssociationDeleted', 'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted',
+               'PolicyChanged', 'CommandUnchanged', 'CommandRejected', 'RequestRefused', 'ReferenceAdded',
+               'ReferenceRefused', 'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'PositionAdvanced',
+               'RecordDeadLettered'],
 }
 
 HEAD = '''# Message reference
@@ -156,13 +158,7 @@ def reference():
 
 
 def main():
-    text = '\n'.join(reference()).rstrip('\n') + '\n'
-    if sys.argv[1:] == ['--check']:
-        if not FILE.exists() or FILE.read_text('utf-8') != text:
-            sys.exit('docs/messages.md is not what docs/make_message_reference.py writes: run it')
-        print('docs/messages.md is current')
-        return
-    FILE.write_text(text, 'utf-8')
+    write_or_check('docs/messages.md', '\n'.join(reference()).rstrip('\n') + '\n')
 
 
 if __name__ == '__main__':

@@ -19,6 +19,9 @@ static const struct policy_name policy_names[] = {
     {"devices.unknown", "refuse",
      "refuse (a relationship needs a registered device) or stub (it is registered "
      "without a name)"},
+    {"requests.timeout", "30",
+     "seconds that another shard has to answer, from 1 to 3600: then the command that "
+     "needs it is refused"},
     {"usage.days", "0", "how many days usage.minutes are counted over, 0 to 90; 0 = off"},
     {"usage.minutes", "0",
      "how many minutes of use make a user of a device (source 4), 0 to 129600; 0 = off"},

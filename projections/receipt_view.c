@@ -10,6 +10,7 @@
  * events take effect together.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include "projections/request_view.h"
 #include "projections/views_internal.h"
 
 #define ID_SIZE 16
@@ -116,6 +117,25 @@ static int find_conflict(struct views *views, struct bytes source, struct bytes 
     return 0;
 }
 
+/* A command that asked another shard is answered with what concluded its request. */
+static int follow_request(struct views *views, struct receipt *receipt, struct error *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct request request;
+    int code = request_get(views, receipt->first_sequence, &arena, &request, err);
+
+    arena_release(&arena);
+    if (code != 0)
+        return code < 0 ? code : 0;
+    if (request.state == REQUEST_PENDING) {
+        receipt->match = RECEIPT_PENDING;
+    } else {
+        receipt->first_sequence = request.outcome;
+        receipt->count = 1;
+    }
+    return 0;
+}
+
 int receipt_find(struct views *views, struct bytes source, struct bytes id,
                  struct bytes content_hash, struct receipt *ret_receipt,
                  struct error *err)
@@ -139,5 +159,5 @@ int receipt_find(struct views *views, struct bytes source, struct bytes id,
         return find_conflict(views, source, id, content_hash, ret_receipt, err);
     *ret_receipt = (struct receipt){
         .match = RECEIPT_SAME, .first_sequence = first_sequence, .count = count};
-    return 0;
+    return follow_request(views, ret_receipt, err);
 }

@@ -6,6 +6,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/timer_view.h"
 
+#include <stdlib.h>
+
 #include "projections/views_internal.h"
 
 #define KEY_NAME 9 /* where the name begins in a key */
@@ -37,19 +39,34 @@ int timer_clear(struct views *views, int64_t due_ms, struct bytes name, struct e
     return code != 0 ? code : row_set(views, BYTES_ABSENT, err);
 }
 
-static int timers_open(struct views *views, struct kv_cursor **ret_cursor,
-                       struct error *err)
+struct timer_scan {
+    struct kv_cursor *cursor;
+    int64_t now_ms;
+};
+
+int timer_scan_open(struct views *views, int64_t now_ms, struct timer_scan **ret_scan,
+                    struct error *err)
 {
-    return kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
-                          bytes_str("U"), ret_cursor, err);
+    struct timer_scan *scan = calloc(1, sizeof *scan);
+
+    if (scan == NULL)
+        return views_no_memory(err);
+    scan->now_ms = now_ms;
+    int code = kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
+                              bytes_str("U"), &scan->cursor, err);
+    if (code != 0) {
+        free(scan);
+        return code;
+    }
+    *ret_scan = scan;
+    return 0;
 }
 
-/* 0 and the next timer, its name borrowed until the next call; 1 = no more; negative. */
-static int timers_next(struct kv_cursor *cursor, int64_t *ret_due_ms,
-                       struct bytes *ret_name, struct error *err)
+int timer_scan_next(struct timer_scan *scan, int64_t *ret_due_ms, struct bytes *ret_name,
+                    struct error *err)
 {
     struct bytes key, row;
-    int code = kv_cursor_next(cursor, &key, &row, err);
+    int code = kv_cursor_next(scan->cursor, &key, &row, err);
 
     if (code != 0)
         return code;
@@ -57,36 +74,25 @@ static int timers_next(struct kv_cursor *cursor, int64_t *ret_due_ms,
         return row_damaged(VIEW_TIMERS, err);
     *ret_due_ms = (int64_t)read_u64be(key.data + 1);
     *ret_name = bytes_of(key.data + KEY_NAME, key.size - KEY_NAME);
-    return 0;
+    return *ret_due_ms > scan->now_ms ? 1 : 0;
+}
+
+void timer_scan_close(struct timer_scan *scan)
+{
+    if (scan == NULL)
+        return;
+    kv_cursor_close(scan->cursor);
+    free(scan);
 }
 
 int timer_next(struct views *views, int64_t *ret_due_ms, struct error *err)
 {
-    struct kv_cursor *cursor = NULL;
+    struct timer_scan *scan = NULL;
     struct bytes name;
-    int code = timers_open(views, &cursor, err);
+    int code = timer_scan_open(views, INT64_MAX, &scan, err);
 
     if (code == 0)
-        code = timers_next(cursor, ret_due_ms, &name, err);
-    kv_cursor_close(cursor);
+        code = timer_scan_next(scan, ret_due_ms, &name, err);
+    timer_scan_close(scan);
     return code;
-}
-
-int timer_due_scan(struct views *views, int64_t now_ms, timer_visit_fn visit,
-                   void *context, struct error *err)
-{
-    struct kv_cursor *cursor = NULL;
-    int64_t due_ms = 0;
-    struct bytes name = BYTES_ABSENT;
-    int code = timers_open(views, &cursor, err);
-
-    for (int i = 0; code == 0 && i < TIMERS_PER_SCAN; i++) {
-        code = timers_next(cursor, &due_ms, &name, err);
-        if (code == 0 && due_ms > now_ms)
-            break;
-        if (code == 0)
-            code = visit(context, name, due_ms);
-    }
-    kv_cursor_close(cursor);
-    return code < 0 ? code : 0;
 }

@@ -15,14 +15,14 @@ int timer_set(struct views *views, int64_t due_ms, struct bytes name, struct err
 int timer_clear(struct views *views, int64_t due_ms, struct bytes name,
                 struct error *err);
 
-#define TIMERS_PER_SCAN 100 /* what is left is still due afterwards */
-
-/* name is borrowed. 0 = go on, or negative. */
-typedef int (*timer_visit_fn)(void *context, struct bytes name, int64_t due_ms);
-
-/* Visits the timers that are due at now_ms, the earliest first, at most TIMERS_PER_SCAN.
- * The visitor may read the views, not change them. 0, or negative. */
-int timer_due_scan(struct views *views, int64_t now_ms, timer_visit_fn visit,
-                   void *context, struct error *err);
+/* The timers that are due at now_ms, the earliest first; 0, 1 = no more, or negative.
+ * Close in any case. */
+struct timer_scan;
+int timer_scan_open(struct views *views, int64_t now_ms, struct timer_scan **ret_scan,
+                    struct error *err);
+int timer_scan_next(struct timer_scan *scan, int64_t *ret_due_ms,
+                    struct bytes *ret_name, /* borrowed until the next call */
+                    struct error *err);
+void timer_scan_close(struct timer_scan *scan);
 
 #endif

@@ -10,9 +10,11 @@
 #include "schemas/events.h"
 
 const char *const view_names[VIEWS] = {
-    [VIEW_DEVICES] = "devices", [VIEW_RELATIONSHIPS] = "relationships",
-    [VIEW_POLICY] = "policy",   [VIEW_TIMERS] = "timers",
-    [VIEW_USAGE] = "usage",     [VIEW_RECEIPTS] = "receipts",
+    [VIEW_DEVICES] = "devices",   [VIEW_RELATIONSHIPS] = "relationships",
+    [VIEW_POLICY] = "policy",     [VIEW_TIMERS] = "timers",
+    [VIEW_USAGE] = "usage",       [VIEW_ASSOCIATIONS] = "associations",
+    [VIEW_REQUESTS] = "requests", [VIEW_REFERENCES] = "references",
+    [VIEW_RECEIPTS] = "receipts",
 };
 
 typedef int (*apply_fn)(struct views *views, const struct event *event, const void *data,
@@ -36,6 +38,19 @@ static const struct fold {
     {&policy_changed_v1_schema, policy_apply_changed},
     {&usage_reported_v1_schema, usage_apply_reported},
     {&usage_evaluated_v1_schema, usage_apply_evaluated},
+    {&association_requested_v1_schema, association_apply_requested},
+    {&association_added_v1_schema, association_apply_added},
+    {&association_changed_v1_schema, association_apply_changed},
+    {&association_deleted_v1_schema, association_apply_deleted},
+    {&capture_started_v1_schema, association_apply_capture_started},
+    {&capture_completed_v1_schema, association_apply_capture_completed},
+    {&restore_completed_v1_schema, association_apply_restore_completed},
+    {&store_deleted_v1_schema, association_apply_store_deleted},
+    {&request_refused_v1_schema, request_apply_refused},
+    {&reference_added_v1_schema, reference_apply_added},
+    {&reference_refused_v1_schema, reference_apply_refused},
+    {&reference_released_v1_schema, reference_apply_released},
+    {&reference_ended_v1_schema, reference_apply_ended},
 };
 
 int event_misfit(const struct event *event, const char *what, struct error *err)

@@ -14,6 +14,10 @@
  *   'P' policy name                        a policy value     (policy_view.c)
  *   'T' u64 due time, name                 a timer            (timer_view.c)
  *   'U' u32 resource id, folded user name  use of a device    (usage_view.c)
+ *   'A' u32 source, u32 restore            an association     (association_view.c)
+ *   'M' u64 number of a MigrationID        -> the 'A' key     (association_view.c)
+ *   'C' u64 number, 'c' u64 number         a request to another shard, a pending one (request_view.c)
+ *   'F' object, NUL, position of a request a reference        (reference_view.c)
  * Receipts (KV_RECEIPTS; receipt_view.c):
  *   16 bytes of SHA-256(source, NUL, id)                  -> content hash, first sequence, count
  *   the same 16 bytes, 22 bytes of another content hash   -> first sequence of the conflict's answer
@@ -34,6 +38,9 @@ enum view {
     VIEW_POLICY,        /* 'P' */
     VIEW_TIMERS,        /* 'T' */
     VIEW_USAGE,         /* 'U' */
+    VIEW_ASSOCIATIONS,  /* 'A', 'M' */
+    VIEW_REQUESTS,      /* 'C', 'c' */
+    VIEW_REFERENCES,    /* 'F' */
     VIEW_RECEIPTS,
     VIEWS
 };
@@ -154,13 +161,15 @@ enum receipt_match {
     RECEIPT_NONE, /* the id is new */
     /* known with this content: answer from first_sequence, count events */
     RECEIPT_SAME,
+    /* likewise, but it asked another shard: its answer is still to be made */
+    RECEIPT_PENDING,
     RECEIPT_CONFLICT, /* known with other content, and this content is new */
     /* known with other content; this one was answered before: first_sequence */
     RECEIPT_CONFLICT_SEEN
 };
 struct receipt {
     enum receipt_match match;
-    uint64_t first_sequence;
+    uint64_t first_sequence; /* of a command that asked: of the event that concluded it */
     uint32_t count;
 };
 /* content_hash absent: any content matches (`show`). */

@@ -62,6 +62,32 @@ int usage_apply_evaluated(struct views *views, const struct event *event,
                           const void *data, struct error *err);
 /* What a device was used for goes with the device. */
 int usage_forget_device(struct views *views, uint32_t resource_id, struct error *err);
+int association_apply_requested(struct views *views, const struct event *event,
+                                const void *data, struct error *err);
+int association_apply_added(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int association_apply_changed(struct views *views, const struct event *event,
+                              const void *data, struct error *err);
+int association_apply_deleted(struct views *views, const struct event *event,
+                              const void *data, struct error *err);
+int association_apply_capture_started(struct views *views, const struct event *event,
+                                      const void *data, struct error *err);
+int association_apply_capture_completed(struct views *views, const struct event *event,
+                                        const void *data, struct error *err);
+int association_apply_restore_completed(struct views *views, const struct event *event,
+                                        const void *data, struct error *err);
+int association_apply_store_deleted(struct views *views, const struct event *event,
+                                    const void *data, struct error *err);
+int request_apply_refused(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+int reference_apply_added(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+int reference_apply_refused(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int reference_apply_released(struct views *views, const struct event *event,
+                             const void *data, struct error *err);
+int reference_apply_ended(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
 /* Of any event: the receipt of its command. */
 int receipt_apply(struct views *views, const struct event *event, bool conflict,
                   struct error *err);

@@ -2,7 +2,7 @@
  * getopt_long does the work, its list is made from the table.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* getopt_long */
+#define _GNU_SOURCE /* getopt_long, TIOCGWINSZ */
 #include "agent/cli/cli.h"
 
 #include <assert.h>
@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/config/spelling.h"
@@ -38,6 +39,10 @@ const struct cli_option cli_common_options[] = {
     {"version", NULL, "print the versions, and do nothing"},
     {NULL, NULL, NULL},
 };
+
+const struct cli_option cli_override_option = {
+    "X", "SECTION.KEY=VALUE",
+    "set a key of the configuration; may be given several times"};
 
 /* ---- taking arguments apart -------------------------------------------------------- */
 
@@ -173,6 +178,15 @@ const struct cli_command *cli_command_find(const char *name)
     return NULL;
 }
 
+bool cli_takes_option(const struct cli_command *command, const struct cli_option *option)
+{
+    if (command == NULL)
+        return true;
+    if (strcmp(option->name, "json") == 0 || strcmp(option->name, "ndjson") == 0)
+        return command->has_json;
+    return strcmp(option->name, "version") != 0;
+}
+
 static int unknown_command(const char *name, struct error *err)
 {
     struct spelling spelling = {.word = name};
@@ -205,7 +219,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct cli_arguments *ret_
         return r;
     if (cli->form == OUTPUT_JSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --json", cli->command->name);
-    if (cli->form == OUTPUT_NDJSON && !cli->command->has_ndjson)
+    if (cli->form == OUTPUT_NDJSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --ndjson", cli->command->name);
     return 0;
 }
@@ -273,6 +287,13 @@ bool cli_colour(FILE *file)
 
     return (no_color == NULL || *no_color == '\0') && isatty(fileno(file)) &&
            (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+size_t cli_columns(FILE *file)
+{
+    struct winsize size;
+
+    return ioctl(fileno(file), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 int cli_finish(int code)

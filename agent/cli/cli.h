@@ -1,7 +1,7 @@
 /* cli.h - the command line: one table of subcommands, and what each of them is given.
  *
- * commands.c holds the table; options, help, suggestions and completion are all made from
- * it. The arguments are taken apart before a subcommand's function is called:
+ * commands.c holds the table; options, help, suggestions, completion and man pages are all
+ * made from it. The arguments are taken apart before a subcommand's function is called:
  *
  *     int cmd_show(struct cli *cli, int argc, char **argv)      argv: what is no option, without "show"
  *     {
@@ -22,6 +22,7 @@
 
 #include "agent/config/config.h"
 #include "events/base/error.h"
+#include "schemas/codec.h"
 
 enum exit_code {
     EXIT_DONE = 0, /* for send: accepted or unchanged */
@@ -51,16 +52,21 @@ struct cli_command {
     const char *summary;     /* one line of `kinlog help` */
     const char *usage;       /* what stands after "kinlog "; one way per line */
     const char *description; /* what it does, in two sentences */
+    const char *details;     /* lines behind it, as they are; NULL = none */
     const struct cli_option *options;
-    const char *examples; /* lines */
-    /* what the first argument may be, for completion; NULL = anything */
-    const char *words;
-    bool has_json, has_ndjson;
-    unsigned exits; /* 1 << exit code, of those that it ends with */
+    const char *examples;  /* lines */
+    const char *arguments; /* for completion, see complete.h; NULL = none are known */
+    bool has_json;         /* --json and --ndjson */
+    unsigned exits;        /* 1 << exit code, of those that it ends with */
     cli_run_fn run;
 };
 extern const struct cli_command cli_commands[]; /* ends with name == NULL */
+/* Of the program as a whole, in lines: what it is, examples, where the configuration
+ * comes from. */
+extern const char cli_about[], cli_first_steps[], cli_configuration[];
+extern const char *const cli_exit_meanings[EXIT_CODES];
 extern const struct cli_option cli_common_options[];
+extern const struct cli_option cli_override_option; /* -X, the only short one */
 
 struct cli {
     const struct cli_command *command; /* NULL: none was given */
@@ -106,20 +112,29 @@ int cli_wrong(const struct cli *cli, const char *format, ...)
 
 /* Are colours wanted there? A terminal, and no NO_COLOR. */
 bool cli_colour(FILE *file);
+/* How wide the terminal is; 0: it is none, or does not say. */
+size_t cli_columns(FILE *file);
 /* Writing to stdout failed (no space, say)? Then EXIT_FAILED and a word on stderr, else
  * code. */
 int cli_finish(int code);
 
 const struct cli_command *cli_command_find(const char *name);
+/* Does the option make sense with the command (NULL: with none)? One of the command's own
+ * does. */
+bool cli_takes_option(const struct cli_command *command, const struct cli_option *option);
+/* Help is at most 80 columns wide. */
 void help_print_short(FILE *out);
 void help_print_all(FILE *out);
 void help_print_command(FILE *out, const struct cli_command *command);
-void help_print_completion(FILE *out);
+void help_print_type(FILE *out, const struct schema_entry *entry); /* of command */
+void help_print_config(FILE *out); /* each own key, its default and meaning */
 
 int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_init(struct cli *cli, int argc, char **argv);
 int cmd_demo(struct cli *cli, int argc, char **argv);
 int cmd_send(struct cli *cli, int argc, char **argv);
+int cmd_import(struct cli *cli, int argc, char **argv);
+int cmd_export(struct cli *cli, int argc, char **argv);
 int cmd_get(struct cli *cli, int argc, char **argv);
 int cmd_list(struct cli *cli, int argc, char **argv);
 int cmd_log(struct cli *cli, int argc, char **argv);

@@ -1,5 +1,5 @@
-/* cmd_get.c - kinlog get: one relationship, device, use of a device or policy, by its
- * key.
+/* cmd_get.c - kinlog get: one relationship, device, use of a device, association or policy,
+ * by its key.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -10,11 +10,13 @@
 #include "agent/config/spelling.h"
 #include "events/base/hash.h"
 #include "events/base/user_name.h"
+#include "events/position.h"
 
 struct key {
     enum object_class class;
     uint32_t resource_id;
     const char *user_name; /* of a pair; NULL = resource_id is a RelationshipResourceID */
+    struct position migration; /* of an association */
     const char *policy;
 };
 
@@ -63,14 +65,21 @@ static int parse_key(int argc, char **argv, struct key *ret_key, struct error *e
                          argv[0], spelling_best(&spelling));
     if (argc != 2 || ret_key->class == OBJECT_CLASSES)
         return error_set(err, ERROR_USAGE,
-                         "`get relationship KEY`, `get device KEY`, `get usage KEY` or "
-                         "`get policy NAME` is wanted");
+                         "`get relationship KEY`, `get device KEY`, `get usage KEY`, "
+                         "`get association KEY` or `get policy NAME` is wanted");
     if (ret_key->class == CLASS_POLICY) {
         ret_key->policy = argv[1];
         return 0;
     }
     if (ret_key->class == CLASS_RELATIONSHIP || ret_key->class == CLASS_USAGE)
         return parse_pair_key(argv[1], ret_key, err);
+    if (ret_key->class == CLASS_ASSOCIATION)
+        return position_parse(bytes_str(argv[1]), &ret_key->migration)
+                   ? 0
+                   : error_set(err, ERROR_USAGE,
+                               "%s is no MigrationID: they are of the form 2-1841, and "
+                               "stand in `list associations`",
+                               argv[1]);
     int r = args_number("the ResourceID", argv[1], 1, UINT32_MAX, &number, err);
     ret_key->resource_id = (uint32_t)number;
     return r;
@@ -82,6 +91,8 @@ static uint32_t shard_of(const struct store_folder *folder, const struct key *ke
 
     if (key->class == CLASS_POLICY)
         return reading_shard_of(folder, "policy");
+    if (key->class == CLASS_ASSOCIATION)
+        return key->migration.shard % folder->identity.shards;
     /* messages.md 2: a RelationshipResourceID holds its slot. */
     if (key->class == CLASS_RELATIONSHIP && key->user_name == NULL)
         return (key->resource_id - 1) % SLOTS % folder->identity.shards;
@@ -135,6 +146,27 @@ static int get_usage(const struct shard_reader *reader, const struct key *key,
     return object_of_usage(reader, &usage, arena, ret_object, err);
 }
 
+static int get_association(const struct shard_reader *reader, struct registry *registry,
+                           const struct key *key, struct arena *arena,
+                           struct object *ret_object, struct error *err)
+{
+    struct association association;
+    int r = key->migration.shard != reader->number
+                ? 1
+                : association_get_by_number(reader->views, key->migration.sequence, arena,
+                                            &association, err);
+
+    if (r == 1)
+        return error_set(err, ERROR_NOT_FOUND, "there is no such association");
+    if (r == 0 && association.pending)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "the association is being added: the shard of the restoring "
+                         "device has not answered yet");
+    if (r < 0)
+        return r;
+    return object_of_association(reader, registry, &association, arena, ret_object, err);
+}
+
 static int get_policy(const struct shard_reader *reader, const struct key *key,
                       struct arena *arena, struct object *ret_object, struct error *err)
 {
@@ -159,16 +191,6 @@ static int get_policy(const struct shard_reader *reader, const struct key *key,
         return r;
     return object_of_policy(reader, &policy, arena, ret_object, err);
 }
-
-static int (*const getters[OBJECT_CLASSES])(const struct shard_reader *reader,
-                                            const struct key *key, struct arena *arena,
-                                            struct object *ret_object,
-                                            struct error *err) = {
-    [CLASS_RELATIONSHIP] = get_relationship,
-    [CLASS_DEVICE] = get_device,
-    [CLASS_USAGE] = get_usage,
-    [CLASS_POLICY] = get_policy,
-};
 
 static void print(const struct cli *cli, const struct shard_reader *reader,
                   const struct object *object)
@@ -200,6 +222,7 @@ int cmd_get(struct cli *cli, int argc, char **argv)
 {
     struct store_folder *folder = NULL;
     struct shard_reader reader = {0};
+    struct registry *registry = NULL;
     struct arena arena = ARENA_INIT;
     struct object object = {0};
     struct error err = {0};
@@ -211,10 +234,21 @@ int cmd_get(struct cli *cli, int argc, char **argv)
     if (r == 0)
         r = shard_reader_open(folder, shard_of(folder, &key), KV_READ_ONLY, &reader,
                               &err);
-    if (r == 0 && key.class < OBJECT_CLASSES)
-        r = getters[key.class](&reader, &key, &arena, &object, &err);
+    if (r == 0 && key.class == CLASS_RELATIONSHIP)
+        r = get_relationship(&reader, &key, &arena, &object, &err);
+    else if (r == 0 && key.class == CLASS_DEVICE)
+        r = get_device(&reader, &key, &arena, &object, &err);
+    else if (r == 0 && key.class == CLASS_USAGE)
+        r = get_usage(&reader, &key, &arena, &object, &err);
+    else if (r == 0 && key.class == CLASS_ASSOCIATION)
+        r = (registry = registry_new(folder)) == NULL
+                ? error_set(&err, ERROR_NO_MEMORY, "out of memory")
+                : get_association(&reader, registry, &key, &arena, &object, &err);
+    else if (r == 0)
+        r = get_policy(&reader, &key, &arena, &object, &err);
     if (r == 0)
         print(cli, &reader, &object);
+    registry_free(registry);
     shard_reader_close(&reader);
     store_folder_close(folder);
     arena_release(&arena);

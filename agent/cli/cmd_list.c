@@ -1,4 +1,4 @@
-/* cmd_list.c - kinlog list: relationships, devices, uses of devices or policies, shard by
+/* cmd_list.c - kinlog list: relationships, devices, their usage, associations or policies, shard by
  * shard.
  *
  * Rows stream, except where they are to be sorted. Each shard is frozen while it is read;
@@ -12,22 +12,34 @@
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/object.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/user_filter.h"
 #include "agent/config/spelling.h"
+
+/* A device by its id or its name; neither = any. */
+struct device_filter {
+    uint32_t id;
+    const char *name;
+};
 
 struct listing {
     struct cli *cli;
     enum object_class class;
     /* filters */
     struct user_filter user;
-    const char *device_name; /* NULL = any */
-    uint32_t device_id;      /* 0 = any */
-    uint32_t source;         /* 0 = any */
+    struct device_filter device;  /* of a relationship, or itself */
+    struct device_filter source;  /* of an association */
+    struct device_filter restore; /* likewise */
+    uint32_t source_id;           /* of a relationship; 0 = any */
+    int status;                   /* of an association; -1 = any */
     bool primary;
     bool pending;
     uint64_t limit;
     const char *sort; /* property; NULL = shard, then key */
     bool descending;
+    struct registry *registry;
+    struct progress progress; /* over the rows read */
+    uint64_t rows;
     /* what comes out */
     struct table *table;
     struct json_out json;
@@ -47,6 +59,7 @@ static void print_object(struct listing *listing, const struct object *object)
 {
     struct json_out line;
 
+    progress_end(&listing->progress);
     listing->printed++;
     switch (listing->cli->form) {
     case OUTPUT_TABLE:
@@ -118,18 +131,46 @@ static bool name_is(struct bytes name, const char *wanted)
            strncasecmp((const char *)name.data, wanted, name.size) == 0;
 }
 
+static bool device_fits(const struct device_filter *filter, uint32_t id,
+                        struct bytes name)
+{
+    return (filter->id == 0 || filter->id == id) &&
+           (filter->name == NULL || name_is(name, filter->name));
+}
+
+/* Those filters that need the association alone. */
+static bool association_fits(struct listing *listing,
+                             const struct association *association)
+{
+    bool user = !listing->user.set;
+
+    if (association->pending ||
+        (listing->restore.id != 0 && listing->restore.id != association->restore))
+        return false;
+    if (listing->status >= 0 && listing->status != (int)association_status(association))
+        return false;
+    for (size_t i = 0; !user && i < association->user_count; i++)
+        user = user_filter_fits(&listing->user, association->users[i].name);
+    return user;
+}
+
 /* Those filters that need the relationship alone. */
 static bool relationship_fits(struct listing *listing,
                               const struct relationship *relationship)
 {
-    if (listing->source != 0 &&
-        !holds(relationship->sources, relationship->source_count, listing->source))
+    if (listing->source_id != 0 &&
+        !holds(relationship->sources, relationship->source_count, listing->source_id))
         return false;
     if (listing->primary && !holds(relationship->types, relationship->type_count, 1))
         return false;
     if (listing->pending && !relationship->is_pending)
         return false;
     return user_filter_fits(&listing->user, relationship->unique_user_name);
+}
+
+static void count_row(struct listing *listing)
+{
+    progress_step(&listing->progress, ++listing->rows, /* total= */ 0);
 }
 
 /* ---- one shard --------------------------------------------------------------------- */
@@ -140,17 +181,17 @@ static int list_relationships(struct listing *listing, const struct shard_reader
     struct relationship_scan *scan;
     struct relationship relationship;
     struct object object;
-    int r = relationship_scan_open(reader->views, listing->device_id, &scan, err);
+    int r = relationship_scan_open(reader->views, listing->device.id, &scan, err);
 
     while (r == 0 && !is_full(listing) &&
            (r = relationship_scan_next(scan, &relationship, err)) == 0) {
+        count_row(listing);
         if (!relationship_fits(listing, &relationship))
             continue;
         r = object_of_relationship(reader, &relationship, row_arena(listing), &object,
                                    err);
-        if (r == 0 && (listing->device_name == NULL ||
-                       name_is(object_property(&object, "ResourceName")->text,
-                               listing->device_name)))
+        if (r == 0 && device_fits(&listing->device, relationship.resource_id,
+                                  object_property(&object, "ResourceName")->text))
             r = take_object(listing, &object, err);
     }
     relationship_scan_close(scan);
@@ -167,8 +208,8 @@ static int list_devices(struct listing *listing, const struct shard_reader *read
 
     while (r == 0 && !is_full(listing) &&
            (r = device_scan_next(scan, &device, err)) == 0) {
-        if ((listing->device_id != 0 && device.resource_id != listing->device_id) ||
-            (listing->device_name != NULL && !name_is(device.name, listing->device_name)))
+        count_row(listing);
+        if (!device_fits(&listing->device, device.resource_id, device.name))
             continue;
         r = object_of_device(reader, &device, row_arena(listing), &object, err);
         if (r == 0)
@@ -184,18 +225,44 @@ static int list_usage(struct listing *listing, const struct shard_reader *reader
     struct usage_scan *scan;
     struct usage usage;
     struct object object;
-    int r = usage_scan_open(reader->views, listing->device_id, &scan, err);
+    int r = usage_scan_open(reader->views, listing->device.id, &scan, err);
 
     while (r == 0 && !is_full(listing) && (r = usage_scan_next(scan, &usage, err)) == 0) {
+        count_row(listing);
         if (!user_filter_fits(&listing->user, usage.unique_user_name))
             continue;
         r = object_of_usage(reader, &usage, row_arena(listing), &object, err);
-        if (r == 0 && (listing->device_name == NULL ||
-                       name_is(object_property(&object, "ResourceName")->text,
-                               listing->device_name)))
+        if (r == 0 && device_fits(&listing->device, usage.resource_id,
+                                  object_property(&object, "ResourceName")->text))
             r = take_object(listing, &object, err);
     }
     usage_scan_close(scan);
+    return r < 0 ? r : 0;
+}
+
+static int list_associations(struct listing *listing, const struct shard_reader *reader,
+                             struct error *err)
+{
+    struct association_scan *scan;
+    struct association association;
+    struct object object;
+    int r = association_scan_open(reader->views, listing->source.id, &scan, err);
+
+    while (r == 0 && !is_full(listing) &&
+           (r = association_scan_next(scan, &association, err)) == 0) {
+        count_row(listing);
+        if (!association_fits(listing, &association))
+            continue;
+        r = object_of_association(reader, listing->registry, &association,
+                                  row_arena(listing), &object, err);
+        if (r == 0 &&
+            device_fits(&listing->source, association.source,
+                        object_property(&object, "SourceName")->text) &&
+            device_fits(&listing->restore, association.restore,
+                        object_property(&object, "RestoreName")->text))
+            r = take_object(listing, &object, err);
+    }
+    association_scan_close(scan);
     return r < 0 ? r : 0;
 }
 
@@ -224,6 +291,7 @@ static int (*const listers[OBJECT_CLASSES])(struct listing *listing,
     [CLASS_RELATIONSHIP] = list_relationships,
     [CLASS_DEVICE] = list_devices,
     [CLASS_USAGE] = list_usage,
+    [CLASS_ASSOCIATION] = list_associations,
     [CLASS_POLICY] = list_policies,
 };
 
@@ -273,16 +341,26 @@ static int list_all(struct listing *listing, const struct store_folder *folder,
                     struct error *err)
 {
     uint32_t first = 0, last = folder->identity.shards;
+    /* of whose shard alone there is something to list */
+    uint32_t device =
+        listing->class == CLASS_ASSOCIATION ? listing->source.id : listing->device.id;
     char key[32];
     int r = 0;
 
-    if (listing->device_id != 0) {
-        (void)snprintf(key, sizeof(key), "device:%u", listing->device_id);
+    progress_begin(&listing->progress, "rows read:");
+    listing->registry = registry_new(folder);
+    if (listing->registry == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    if (device != 0) {
+        (void)snprintf(key, sizeof(key), "device:%u", device);
         first = reading_shard_of(folder, key);
         last = first + 1;
     }
     for (uint32_t shard = first; r == 0 && shard < last && !is_full(listing); shard++)
         r = list_shard(listing, folder, shard, err);
+    progress_end(&listing->progress);
+    registry_free(listing->registry);
+    listing->registry = NULL;
     if (r == 0 && listing->sort != NULL)
         print_sorted(listing);
     return r;
@@ -341,8 +419,8 @@ static int parse_class(struct listing *listing, const char *word, struct error *
         return error_set(err, ERROR_USAGE, "there are no %s to list; did you mean %s?",
                          word, spelling_best(&spelling));
     return error_set(err, ERROR_USAGE,
-                     "there are no %s to list, only relationships, devices, usage and "
-                     "policy",
+                     "there are no %s to list, only relationships, devices, usage, "
+                     "associations and policy",
                      word);
 }
 
@@ -362,41 +440,100 @@ static int parse_sort(struct listing *listing, struct error *err)
     return 0;
 }
 
+/* Which lists an option is for. */
+static int check_options(const struct listing *listing, struct error *err)
+{
+    static const struct {
+        const char *option;
+        unsigned classes; /* 1 << class */
+        const char *text;
+    } options[] = {
+        {"user", 1U << CLASS_RELATIONSHIP | 1U << CLASS_USAGE | 1U << CLASS_ASSOCIATION,
+         "relationships, usage and associations"},
+        {"device", 1U << CLASS_RELATIONSHIP | 1U << CLASS_DEVICE | 1U << CLASS_USAGE,
+         "relationships, devices and usage"},
+        {"source", 1U << CLASS_RELATIONSHIP | 1U << CLASS_ASSOCIATION,
+         "relationships and associations"},
+        {"primary", 1U << CLASS_RELATIONSHIP, "relationships"},
+        {"pending", 1U << CLASS_RELATIONSHIP, "relationships"},
+        {"restore", 1U << CLASS_ASSOCIATION, "associations"},
+        {"status", 1U << CLASS_ASSOCIATION, "associations"},
+    };
+
+    for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+        if (cli_has(listing->cli, options[i].option) &&
+            (options[i].classes & 1U << listing->class) == 0)
+            return error_set(err, ERROR_USAGE, "--%s is for %s", options[i].option,
+                             options[i].text);
+    }
+    return 0;
+}
+
+static int parse_device(struct listing *listing, const char *option,
+                        struct device_filter *ret_filter, struct error *err)
+{
+    const char *text = cli_value(listing->cli, option);
+    char name[16];
+    uint64_t number = 0;
+
+    if (text == NULL)
+        return 0;
+    if (*text == '\0' || strspn(text, "0123456789") != strlen(text)) {
+        ret_filter->name = text;
+        return 0;
+    }
+    (void)snprintf(name, sizeof(name), "--%s", option);
+    int r = args_number(name, text, 1, UINT32_MAX, &number, err);
+    ret_filter->id = (uint32_t)number;
+    return r;
+}
+
+static int parse_status(struct listing *listing, struct error *err)
+{
+    const char *text = cli_value(listing->cli, "status");
+    uint64_t number = 0;
+
+    listing->status = -1;
+    if (text == NULL)
+        return 0;
+    int r = args_number("--status", text, MIGRATION_NOT_STARTED, MIGRATION_COMPLETED,
+                        &number, err);
+    listing->status = (int)number;
+    return r;
+}
+
+/* A number of a relationship's source, or an association's source device. */
+static int parse_source(struct listing *listing, struct error *err)
+{
+    const char *text = cli_value(listing->cli, "source");
+    uint64_t number = 0;
+
+    if (listing->class == CLASS_ASSOCIATION)
+        return parse_device(listing, "source", &listing->source, err);
+    int r = text == NULL ? 0 : args_number("--source", text, 1, 9, &number, err);
+    listing->source_id = (uint32_t)number;
+    return r;
+}
+
 static int parse_filters(struct listing *listing, struct error *err)
 {
     const struct cli *cli = listing->cli;
-    const char *user = cli_value(cli, "user"), *device = cli_value(cli, "device");
-    const char *source = cli_value(cli, "source"), *limit = cli_value(cli, "limit");
-    uint64_t number = 0;
-    int r = 0;
+    const char *user = cli_value(cli, "user"), *limit = cli_value(cli, "limit");
+    int r = check_options(listing, err);
 
-    if (listing->class != CLASS_RELATIONSHIP &&
-        (source != NULL || cli_has(cli, "primary") || cli_has(cli, "pending")))
-        return error_set(err, ERROR_USAGE,
-                         "--source, --primary and --pending are for relationships");
-    if (listing->class != CLASS_RELATIONSHIP && listing->class != CLASS_USAGE &&
-        user != NULL)
-        return error_set(err, ERROR_USAGE, "--user is for relationships and usage");
-    if (listing->class == CLASS_POLICY && device != NULL)
-        return error_set(err, ERROR_USAGE,
-                         "--device is for relationships, devices and usage");
     listing->primary = cli_has(cli, "primary");
     listing->pending = cli_has(cli, "pending");
     listing->limit = UINT64_MAX;
-    if (user != NULL)
+    if (r == 0 && user != NULL)
         r = user_filter_init(&listing->user, user, err);
-    if (r == 0 && device != NULL) {
-        if (*device != '\0' && strspn(device, "0123456789") == strlen(device)) {
-            r = args_number("--device", device, 1, UINT32_MAX, &number, err);
-            listing->device_id = (uint32_t)number;
-        } else {
-            listing->device_name = device;
-        }
-    }
-    if (r == 0 && source != NULL) {
-        r = args_number("--source", source, 1, 9, &number, err);
-        listing->source = (uint32_t)number;
-    }
+    if (r == 0)
+        r = parse_device(listing, "device", &listing->device, err);
+    if (r == 0)
+        r = parse_device(listing, "restore", &listing->restore, err);
+    if (r == 0)
+        r = parse_source(listing, err);
+    if (r == 0)
+        r = parse_status(listing, err);
     if (r == 0 && limit != NULL)
         r = args_number("--limit", limit, 0, UINT64_MAX, &listing->limit, err);
     return r == 0 ? parse_sort(listing, err) : r;
@@ -412,8 +549,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     if (argc != 1) {
         free(listing);
         return cli_wrong(
-            cli, argc == 0 ? "what is to be listed: relationships, devices, usage or "
-                             "policy?"
+            cli, argc == 0 ? "what is to be listed: relationships, devices, usage, "
+                             "associations or policy?"
                            : "one kind at a time");
     }
     if (listing == NULL)

@@ -7,13 +7,14 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/event_text.h"
+#include "agent/cli/interrupt.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/reading.h"
 #include "agent/clock.h"
 #include "events/event_log.h"
@@ -36,17 +37,11 @@ struct log_view {
     bool follow;
     struct source_shard *shards;
     size_t shard_count;
+    struct progress progress; /* over the events read */
+    uint64_t events;
     struct table *table;
     struct json_out json;
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 /* ---- filters ----------------------------------------------------------------------- */
 
@@ -103,6 +98,7 @@ static int advance(struct log_view *view, struct source_shard *shard, struct err
     shard->has_event = false;
     while ((r = event_scan_next(shard->scan, &shard->event, err)) == 0) {
         shard->next = shard->event.sequence + 1;
+        progress_step(&view->progress, ++view->events, /* total= */ 0);
         if (shard->event.time_ms >= view->until_ms)
             return 0;
         if (fits(view, &shard->event)) {
@@ -146,6 +142,7 @@ static int print_event(struct log_view *view, const struct source_shard *shard,
     struct json_out line;
     int r;
 
+    progress_end(&view->progress);
     switch (view->cli->form) {
     case OUTPUT_JSON:
         return event_print_json(&view->json, &shard->reader.identity, &shard->event, err);
@@ -167,13 +164,15 @@ static int run_pass(struct log_view *view, struct error *err)
     struct source_shard *shard;
     int r = 0;
 
+    progress_begin(&view->progress, "events read:");
     for (size_t i = 0; r == 0 && i < view->shard_count; i++)
         r = begin_pass(view, &view->shards[i], err);
-    while (r == 0 && !interrupted && (shard = earliest(view)) != NULL) {
+    while (r == 0 && !interrupt_seen() && (shard = earliest(view)) != NULL) {
         r = print_event(view, shard, err);
         if (r == 0)
             r = advance(view, shard, err);
     }
+    progress_end(&view->progress);
     for (size_t i = 0; i < view->shard_count; i++) {
         event_scan_close(view->shards[i].scan);
         view->shards[i].scan = NULL;
@@ -186,7 +185,7 @@ static int follow(struct log_view *view, struct error *err)
 {
     int r = 0;
 
-    while (r == 0 && !interrupted) {
+    while (r == 0 && !interrupt_seen()) {
         if (view->table != NULL)
             table_flush(view->table);
         if (fflush(stdout) != 0)
@@ -300,7 +299,6 @@ static int print_all(struct log_view *view, struct error *err)
 int cmd_log(struct cli *cli, int argc, char **argv)
 {
     struct log_view view = {.cli = cli};
-    struct sigaction action = {.sa_handler = interrupt};
     struct store_folder *folder = NULL;
     struct error err = {0};
     int r;
@@ -314,10 +312,8 @@ int cmd_log(struct cli *cli, int argc, char **argv)
         r = reading_folder(cli, &folder, &err);
     if (r == 0)
         r = open_shards(&view, folder, &err);
-    if (r == 0 && view.follow) {
-        (void)sigaction(SIGINT, &action, NULL);
-        (void)sigaction(SIGTERM, &action, NULL);
-    }
+    if (r == 0 && view.follow)
+        interrupt_catch();
     if (r == 0)
         r = print_all(&view, &err);
     for (size_t i = 0; i < view.shard_count; i++)

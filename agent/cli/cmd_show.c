@@ -99,7 +99,12 @@ static int search_shard(struct search *search, const struct store_folder *folder
     if (r == 0)
         r = receipt_find(reader.views, search->source, search->id,
                          /* content_hash= */ BYTES_ABSENT, &receipt, err);
-    if (r >= 0 && receipt.match != RECEIPT_NONE) {
+    if (r >= 0 && receipt.match == RECEIPT_PENDING)
+        r = error_set(err, ERROR_NOT_FOUND,
+                      "the command waits for the answer of another shard; it asked with "
+                      "event %llu of shard %u",
+                      (unsigned long long)receipt.first_sequence, shard);
+    else if (r >= 0 && receipt.match != RECEIPT_NONE) {
         r = print_receipt(search, &reader, &receipt, err);
         search->found++;
     }

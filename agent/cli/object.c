@@ -8,12 +8,14 @@
 #include <strings.h>
 
 #include "events/base/datetime.h"
+#include "events/position.h"
 
 const struct object_class_names object_class_names[OBJECT_CLASSES] = {
     [CLASS_RELATIONSHIP] = {"relationship", "relationships", "Relationship",
                             "Relationships"},
     [CLASS_DEVICE] = {"device", "devices", "Device", "Devices"},
     [CLASS_USAGE] = {"usage", "usage", "Usage", "Usages"},
+    [CLASS_ASSOCIATION] = {"association", "associations", "Association", "Associations"},
     [CLASS_POLICY] = {"policy", "policy", "Policy", "Policies"},
 };
 
@@ -26,6 +28,29 @@ static const char *const property_names[OBJECT_CLASSES][OBJECT_PROPERTIES_MAX + 
                       "Version", "Shard", NULL},
     [CLASS_USAGE] = {"UniqueUserName", "ResourceID", "ResourceName", "LastLoginTime",
                      "LoginCount", "Version", "Shard", NULL},
+    [CLASS_ASSOCIATION] = {"SourceClientResourceID",
+                           "RestoreClientResourceID",
+                           "MigrationID",
+                           "MigrationBehavior",
+                           "MigrationType",
+                           "MigrationStatus",
+                           "SourceName",
+                           "RestoreName",
+                           "SourceMACAddresses",
+                           "RestoreMACAddresses",
+                           "SourceLastLogonUserDomain",
+                           "SourceLastLogonUserName",
+                           "RestoreLastLogonUserDomain",
+                           "RestoreLastLogonUserName",
+                           "SiteCode",
+                           "StorePath",
+                           "StoreCreationDate",
+                           "StoreReleaseDate",
+                           "StoreDeletionDate",
+                           "UserNames",
+                           "Version",
+                           "Shard",
+                           NULL},
     [CLASS_POLICY] = {"Name", "Value", "Revision", "Version", "Shard", NULL},
 };
 
@@ -150,6 +175,91 @@ int object_of_usage(const struct shard_reader *reader, const struct usage *usage
     return 0;
 }
 
+/* All addresses as one text, as the class has them; absent = there are none. */
+static int add_addresses(struct object *object, struct arena *arena,
+                         const struct device *device, struct error *err)
+{
+    struct buf text = BUF_INIT;
+    int r = 0;
+
+    for (size_t i = 0; i < device->mac_address_count; i++) {
+        (void)buf_append_str(&text, i > 0 ? "," : "");
+        (void)buf_append_bytes(&text, device->mac_addresses[i]);
+    }
+    if (text.failed)
+        r = error_set(err, ERROR_NO_MEMORY, "out of memory");
+    add_text(object, arena, text.size > 0 ? buf_bytes(&text) : BYTES_ABSENT);
+    buf_release(&text);
+    return r;
+}
+
+static void add_date(struct object *object, struct arena *arena, int64_t time_ms)
+{
+    char text[CIM_DATETIME_SIZE] = CIM_DATETIME_NEVER;
+
+    if (time_ms != DATE_NEVER)
+        cim_datetime_format(time_ms, text);
+    add_text(object, arena, bytes_str(text));
+}
+
+static int add_users(struct object *object, struct arena *arena,
+                     const struct association *association, struct error *err)
+{
+    struct property *property = add(object, PROPERTY_USERS);
+    size_t count = association->user_count;
+    struct association_user *users = arena_alloc(arena, (count + 1) * sizeof(*users));
+
+    if (users == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        users[i].locale_id = association->users[i].locale_id;
+        users[i].name = arena_copy(arena, association->users[i].name);
+    }
+    property->users = users;
+    property->count = count;
+    return 0;
+}
+
+int object_of_association(const struct shard_reader *reader, struct registry *registry,
+                          const struct association *association, struct arena *arena,
+                          struct object *ret_object, struct error *err)
+{
+    const struct position position = {reader->number, association->number};
+    struct object *object = ret_object;
+    char migration_id[POSITION_TEXT_SIZE];
+    struct device source, restore;
+    int r = registry_device(registry, association->source, arena, &source, err);
+
+    if (r >= 0)
+        r = registry_device(registry, association->restore, arena, &restore, err);
+    if (r < 0)
+        return r;
+    position_format(&position, migration_id);
+    *object = (struct object){.class = CLASS_ASSOCIATION};
+    add_number(object, association->source);
+    add_number(object, association->restore);
+    add_text(object, arena, bytes_str(migration_id));
+    add_number(object, association->behavior);
+    add_number(object, association_type(association));
+    add_number(object, association_status(association));
+    add_text(object, arena, source.name);
+    add_text(object, arena, restore.name);
+    r = add_addresses(object, arena, &source, err);
+    if (r == 0)
+        r = add_addresses(object, arena, &restore, err);
+    for (int i = 0; i < 4; i++) /* last logons: nobody reports them yet */
+        add_text(object, arena, BYTES_ABSENT);
+    add_text(object, arena, bytes_str(reader->identity.site));
+    add_text(object, arena, association->store_path);
+    add_date(object, arena, association->store_creation_ms);
+    add_date(object, arena, association->store_release_ms);
+    add_date(object, arena, association->store_deletion_ms);
+    if (r == 0)
+        r = add_users(object, arena, association, err);
+    add_version_and_shard(object, association->version, reader->number);
+    return r;
+}
+
 int object_of_policy(const struct shard_reader *reader, const struct policy *policy,
                      struct arena *arena, struct object *ret_object, struct error *err)
 {
@@ -173,6 +283,11 @@ const char *object_property_name(enum object_class class, const char *name)
     return NULL;
 }
 
+const char *object_property_name_at(enum object_class class, size_t index)
+{
+    return index < OBJECT_PROPERTIES_MAX ? property_names[class][index] : NULL;
+}
+
 const struct property *object_property(const struct object *object, const char *name)
 {
     for (size_t i = 0; i < object->count; i++) {
@@ -194,6 +309,15 @@ static int compare_texts(struct bytes a, struct bytes b)
     return bytes_compare(a, b);
 }
 
+static int compare_items(const struct property *a, const struct property *b, size_t i)
+{
+    if (a->kind == PROPERTY_NUMBERS)
+        return compare_numbers(a->numbers[i], b->numbers[i]);
+    if (a->kind == PROPERTY_USERS)
+        return compare_texts(a->users[i].name, b->users[i].name);
+    return compare_texts(a->texts[i], b->texts[i]);
+}
+
 int property_compare(const struct property *a, const struct property *b)
 {
     size_t shorter = a->count < b->count ? a->count : b->count;
@@ -207,12 +331,11 @@ int property_compare(const struct property *a, const struct property *b)
                                   : compare_numbers(a->number, b->number);
     case PROPERTY_NUMBERS:
     case PROPERTY_TEXTS:
+    case PROPERTY_USERS:
         break;
     }
     for (size_t i = 0; i < shorter; i++) {
-        int order = a->kind == PROPERTY_NUMBERS
-                        ? compare_numbers(a->numbers[i], b->numbers[i])
-                        : compare_texts(a->texts[i], b->texts[i]);
+        int order = compare_items(a, b, i);
         if (order != 0)
             return order;
     }
@@ -233,6 +356,22 @@ static void print_texts(struct json_out *json, const struct property *property)
     json_out_close(json);
 }
 
+static void print_users(struct json_out *json, const struct property *property)
+{
+    if (property->count == 0) {
+        json_out_null(json, property->name);
+        return;
+    }
+    json_out_array(json, property->name);
+    for (size_t i = 0; i < property->count; i++) {
+        json_out_object(json, NULL);
+        json_out_unsigned(json, "LocaleID", property->users[i].locale_id);
+        json_out_text(json, "UserName", property->users[i].name);
+        json_out_close(json);
+    }
+    json_out_close(json);
+}
+
 void object_print_json(struct json_out *json, const char *key,
                        const struct object *object)
 {
@@ -250,6 +389,8 @@ void object_print_json(struct json_out *json, const char *key,
             json_out_bool(json, property->name, property->number != 0);
         else if (property->kind == PROPERTY_NUMBERS)
             json_out_numbers(json, property->name, property->numbers, property->count);
+        else if (property->kind == PROPERTY_USERS)
+            print_users(json, property);
         else
             print_texts(json, property);
     }
@@ -276,7 +417,9 @@ static void append_plain(struct buf *out, const struct property *property)
         if (property->kind == PROPERTY_NUMBERS)
             (void)buf_append_u64dec(out, property->numbers[i]);
         else
-            (void)table_escape(out, property->texts[i]);
+            (void)table_escape(out, property->kind == PROPERTY_USERS
+                                        ? property->users[i].name
+                                        : property->texts[i]);
     }
 }
 
@@ -301,6 +444,8 @@ struct table *object_table_new(FILE *out, enum object_class class)
                           "VERSION", NULL},
         [CLASS_USAGE] = {"SHARD", "DEVICE", "<NAME", "<USER", "<LAST LOGIN", "LOGINS",
                          "VERSION", NULL},
+        [CLASS_ASSOCIATION] = {"<MIGRATION", "SOURCE", "<NAME", "RESTORE", "<NAME",
+                               "<STATUS", "<USERS", "VERSION", NULL},
         [CLASS_POLICY] = {"SHARD", "<NAME", "<VALUE", "REVISION", "VERSION", NULL},
     };
 
@@ -362,6 +507,26 @@ static void print_usage(struct table *table, const struct object *object)
     print_columns(table, object, rest);
 }
 
+const char *const migration_status_names[MIGRATION_COMPLETED + 1] = {
+    [MIGRATION_NOT_STARTED] = "not started",
+    [MIGRATION_IN_PROGRESS] = "in progress",
+    [MIGRATION_COMPLETED] = "completed",
+};
+
+static void print_association(struct table *table, const struct object *object)
+{
+    static const char *const first[] = {"MigrationID", "SourceClientResourceID",
+                                        "SourceName",  "RestoreClientResourceID",
+                                        "RestoreName", NULL};
+    static const char *const last[] = {"UserNames", "Version", NULL};
+
+    print_columns(table, object, first);
+    table_cell(
+        table, "%s",
+        migration_status_names[object_property(object, "MigrationStatus")->number]);
+    print_columns(table, object, last);
+}
+
 void object_print_row(struct table *table, const struct object *object)
 {
     static const char *const device[] = {"Shard",      "ResourceID", "Name",
@@ -376,6 +541,9 @@ void object_print_row(struct table *table, const struct object *object)
         break;
     case CLASS_USAGE:
         print_usage(table, object);
+        break;
+    case CLASS_ASSOCIATION:
+        print_association(table, object);
         break;
     case CLASS_DEVICE:
         print_columns(table, object, device);

@@ -1,5 +1,5 @@
-/* object.h - a device, relationship, use of a device or policy as its properties, the same
- * for every form of output.
+/* object.h - a device, relationship, use of a device, association or policy as its
+ * properties, the same for every form of output.
  *
  * The properties are exactly those of the class, in its order, then Version and Shard; a
  * relationship has Pending before these.
@@ -10,15 +10,18 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/reading.h"
+#include "agent/cli/registry.h"
 #include "agent/cli/table.h"
+#include "projections/association_view.h"
 #include "projections/usage_view.h"
 
-#define OBJECT_PROPERTIES_MAX 12
+#define OBJECT_PROPERTIES_MAX 22
 
 enum object_class {
     CLASS_RELATIONSHIP,
     CLASS_DEVICE,
     CLASS_USAGE,
+    CLASS_ASSOCIATION,
     CLASS_POLICY,
     OBJECT_CLASSES
 };
@@ -36,7 +39,8 @@ enum property_kind {
     PROPERTY_NUMBER,
     PROPERTY_BOOLEAN,
     PROPERTY_NUMBERS, /* none = null */
-    PROPERTY_TEXTS    /* none = null */
+    PROPERTY_TEXTS,   /* none = null */
+    PROPERTY_USERS    /* objects of UserName and LocaleID; none = null */
 };
 
 struct property {
@@ -47,6 +51,7 @@ struct property {
     uint64_t number;
     const uint32_t *numbers;
     const struct bytes *texts;
+    const struct association_user *users;
     size_t count;
 };
 
@@ -68,12 +73,21 @@ int object_of_device(const struct shard_reader *reader, const struct device *dev
                      struct arena *arena, struct object *ret_object, struct error *err);
 int object_of_usage(const struct shard_reader *reader, const struct usage *usage,
                     struct arena *arena, struct object *ret_object, struct error *err);
+/* The devices may live in other shards. */
+int object_of_association(const struct shard_reader *reader, struct registry *registry,
+                          const struct association *association, struct arena *arena,
+                          struct object *ret_object, struct error *err);
 int object_of_policy(const struct shard_reader *reader, const struct policy *policy,
                      struct arena *arena, struct object *ret_object, struct error *err);
 
 /* The property's name as the class spells it, or NULL; without regard to case. */
 const char *object_property_name(enum object_class class, const char *name);
+/* In the order of the class; NULL when index is past the end. */
+const char *object_property_name_at(enum object_class class, size_t index);
 const struct property *object_property(const struct object *object, const char *name);
+/* For people: "not started", by migration_status. */
+extern const char *const migration_status_names[MIGRATION_COMPLETED + 1];
+
 /* Null first; text by its bytes. */
 int property_compare(const struct property *a, const struct property *b);
 

@@ -9,18 +9,23 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/cli/progress.h"
 #include "agent/clock.h"
 
 #define POLL_MS 200 /* in case a wake-up is missed */
 #define RECORDS_MAX 64
+#define SENT 0 /* the tag of what exchange_send() waits for */
 
 struct exchange {
     const struct config *config;
     int64_t deadline_ms;
+    struct progress waiting;
     int wake_fd;
     struct sink *sink;
-    struct delivery delivery; /* of the command */
+    struct delivery delivery; /* of the command that was sent */
     bool delivered;
+    exchange_failed_fn failed; /* of those that were posted; may be NULL */
+    void *failed_context;
     uint32_t command_partitions, reply_partitions;
     struct source **sources;
     size_t source_count;
@@ -50,12 +55,30 @@ static int left_ms(const struct exchange *exchange)
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static int delivery_error(const struct exchange *exchange,
+                          const struct delivery *delivery, struct error *err)
+{
+    if (delivery->code == ERROR_TOO_LARGE)
+        return error_set(err, ERROR_TOO_LARGE,
+                         "the command is larger than topic %s takes",
+                         exchange->config->topic_commands);
+    if (delivery->code != 0)
+        return error_set(err, delivery->code, "the broker did not take the command%s%s",
+                         library_text[0] != '\0' ? ": " : "", library_text);
+    return 0;
+}
+
 static void on_delivery(void *context, const struct delivery *delivery)
 {
     struct exchange *exchange = context;
+    struct error err = {0};
 
-    exchange->delivery = *delivery;
-    exchange->delivered = true;
+    if (delivery->tag == SENT) {
+        exchange->delivery = *delivery;
+        exchange->delivered = true;
+    } else if (delivery_error(exchange, delivery, &err) < 0 && exchange->failed != NULL) {
+        exchange->failed(exchange->failed_context, delivery->tag, &err);
+    }
 }
 
 static int find_topics(struct exchange *exchange, struct error *err)
@@ -88,6 +111,7 @@ int exchange_open(const struct config *config, int64_t deadline_ms,
     kafka_log_set(keep_log);
     exchange->config = config;
     exchange->deadline_ms = deadline_ms;
+    progress_begin(&exchange->waiting, "waiting for the answer");
     exchange->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (exchange->wake_fd < 0)
         r = error_set(err, ERROR_IO, "cannot make an event descriptor");
@@ -108,6 +132,7 @@ void exchange_close(struct exchange *exchange)
 {
     if (exchange == NULL)
         return;
+    progress_end(&exchange->waiting);
     for (size_t i = 0; i < exchange->source_count; i++)
         source_close(exchange->sources[i]);
     free(exchange->sources);
@@ -120,6 +145,18 @@ void exchange_close(struct exchange *exchange)
 uint32_t exchange_shards(const struct exchange *exchange)
 {
     return exchange->command_partitions;
+}
+
+void exchange_set_deadline(struct exchange *exchange, int64_t deadline_ms)
+{
+    exchange->deadline_ms = deadline_ms;
+}
+
+void exchange_on_failure(struct exchange *exchange, exchange_failed_fn failed,
+                         void *context)
+{
+    exchange->failed = failed;
+    exchange->failed_context = context;
 }
 
 /* ---- listening --------------------------------------------------------------------- */
@@ -168,30 +205,36 @@ int exchange_listen_all(struct exchange *exchange, struct error *err)
 
 /* ---- sending and receiving --------------------------------------------------------- */
 
+int exchange_post(struct exchange *exchange, uint32_t shard, struct bytes key,
+                  struct bytes value, const struct header *headers, size_t header_count,
+                  uint64_t tag, struct error *err)
+{
+    return sink_send(exchange->sink, exchange->config->topic_commands,
+                     (int32_t)(shard % exchange->command_partitions), key, value, headers,
+                     header_count, /* timestamp_ms= */ -1, tag, err);
+}
+
 int exchange_send(struct exchange *exchange, uint32_t shard, struct bytes key,
                   struct bytes value, const struct header *headers, size_t header_count,
                   struct error *err)
 {
-    const char *topic = exchange->config->topic_commands;
-
     exchange->delivered = false;
-    int r = sink_send(exchange->sink, topic,
-                      (int32_t)(shard % exchange->command_partitions), key, value,
-                      headers, header_count, /* timestamp_ms= */ -1, /* tag= */ 0, err);
+    int r = exchange_post(exchange, shard, key, value, headers, header_count, SENT, err);
     if (r == 0)
         r = sink_flush(exchange->sink, left_ms(exchange), err);
     if (r < 0)
         return r;
     if (!exchange->delivered)
         return error_set(err, ERROR_TIMEOUT, "the broker has not confirmed the command");
-    if (exchange->delivery.code == ERROR_TOO_LARGE)
-        return error_set(err, ERROR_TOO_LARGE,
-                         "the command is larger than topic %s takes", topic);
-    if (exchange->delivery.code != 0)
-        return error_set(err, exchange->delivery.code,
-                         "the broker did not take the command%s%s",
-                         library_text[0] != '\0' ? ": " : "", library_text);
-    return 0;
+    return delivery_error(exchange, &exchange->delivery, err);
+}
+
+static void show_waiting(struct exchange *exchange)
+{
+    int64_t all_ms = exchange->deadline_ms - exchange->waiting.start_ms;
+
+    progress_step(&exchange->waiting, (uint64_t)(all_ms - left_ms(exchange)),
+                  (uint64_t)all_ms);
 }
 
 static void take_headers(const struct record *record, struct answer_record *ret_answer)
@@ -204,6 +247,8 @@ static void take_headers(const struct record *record, struct answer_record *ret_
             ret_answer->causation_id = header->value;
         else if (bytes_equal_str(header->name, "ce_causationsource"))
             ret_answer->causation_source = header->value;
+        else if (bytes_equal_str(header->name, "ce_repeated"))
+            ret_answer->repeated = bytes_equal_str(header->value, "true");
     }
 }
 
@@ -238,17 +283,23 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
 
         if (exchange->record_next < exchange->record_count) {
             take_headers(&exchange->records[exchange->record_next++], ret_answer);
+            progress_end(&exchange->waiting);
             return 0;
         }
         (void)!read(exchange->wake_fd, &count,
                     sizeof(count)); /* before looking, so none is lost */
+        (void)sink_poll(exchange->sink, /* timeout_ms= */ 0);
         int r = refill(exchange, &some, err);
         if (r < 0)
             return r;
         int wait_ms = left_ms(exchange);
-        if (!some && wait_ms == 0)
+        if (some)
+            continue;
+        if (wait_ms == 0) {
+            progress_end(&exchange->waiting);
             return 1;
-        if (!some)
-            (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
+        }
+        show_waiting(exchange);
+        (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
     }
 }

@@ -18,6 +18,22 @@ const struct schema_entry *send_type_find(const char *type)
     return NULL;
 }
 
+bool send_type_is_for_people(const struct schema_entry *entry)
+{
+    return strcmp(entry->name, "Tick") != 0 && strcmp(entry->name, "AdoptPolicy") != 0;
+}
+
+const char *send_kind_name(enum codec_kind kind)
+{
+    static const char *const names[] = {
+        [CODEC_INTEGER] = "number",  [CODEC_STRING] = "text",
+        [CODEC_BOOLEAN] = "boolean", [CODEC_NUMBER] = "number",
+        [CODEC_ARRAY] = "list",      [CODEC_SCALAR_OR_ARRAY] = "one or a list",
+        [CODEC_OBJECT] = "JSON",     [CODEC_ANY] = "JSON"};
+
+    return names[kind];
+}
+
 static bool is_json(struct bytes text)
 {
     struct codec_error fault;

@@ -19,6 +19,10 @@
 /* NULL if there is no such type; "CreateRelationship" or "kinlog.CreateRelationship.v1".
  * */
 const struct schema_entry *send_type_find(const char *type);
+/* Ticks and adoptions are sent by agents alone. */
+bool send_type_is_for_people(const struct schema_entry *entry);
+/* For people: "number", "one or a list". */
+const char *send_kind_name(enum codec_kind kind);
 
 /* Told about a parameter that the schema does not know; nearest may be NULL. */
 typedef void (*send_unknown_fn)(const struct schema_entry *entry, const char *name,

@@ -85,6 +85,98 @@ static const struct method methods[] = {
         .decide = remove_device_decide,
     },
     {
+        .schema = &add_association_v1_schema,
+        .check = add_association_check,
+        .route = add_association_route,
+        .find = add_association_find,
+        .decide = add_association_decide,
+    },
+    {
+        .schema = &add_association_ex_v1_schema,
+        .check = add_association_ex_check,
+        .route = add_association_ex_route,
+        .find = add_association_ex_find,
+        .decide = add_association_ex_decide,
+    },
+    {
+        .schema = &change_association_v1_schema,
+        .check = change_association_check,
+        .association = change_association_meant,
+        .find = association_find,
+        .decide = change_association_decide,
+    },
+    {
+        .schema = &delete_association_v1_schema,
+        .association = delete_association_meant,
+        .find = association_find,
+        .decide = delete_association_decide,
+    },
+    {
+        .schema = &start_capture_v1_schema,
+        .association = start_capture_meant,
+        .source_alone = true,
+        .find = start_capture_find,
+        .decide = start_capture_decide,
+    },
+    {
+        .schema = &complete_capture_v1_schema,
+        .association = complete_capture_meant,
+        .find = association_find,
+        .decide = complete_capture_decide,
+    },
+    {
+        .schema = &complete_restore_v1_schema,
+        .association = complete_restore_meant,
+        .find = association_find,
+        .decide = complete_restore_decide,
+    },
+    {
+        .schema = &delete_store_v1_schema,
+        .association = delete_store_meant,
+        .find = association_find,
+        .decide = delete_store_decide,
+    },
+    {
+        .schema = &request_reference_v1_schema,
+        .sender = SENDER_AGENTS,
+        .check = request_reference_check,
+        .route = request_reference_route,
+        .find = request_reference_find,
+        .decide = request_reference_decide,
+    },
+    {
+        .schema = &confirm_reference_v1_schema,
+        .sender = SENDER_AGENTS,
+        .check = confirm_reference_check,
+        .route = confirm_reference_route,
+        .find = confirm_reference_find,
+        .decide = confirm_reference_decide,
+    },
+    {
+        .schema = &refuse_reference_v1_schema,
+        .sender = SENDER_AGENTS,
+        .check = refuse_reference_check,
+        .route = refuse_reference_route,
+        .find = refuse_reference_find,
+        .decide = refuse_reference_decide,
+    },
+    {
+        .schema = &release_reference_v1_schema,
+        .sender = SENDER_AGENTS,
+        .check = release_reference_check,
+        .route = release_reference_route,
+        .find = release_reference_find,
+        .decide = release_reference_decide,
+    },
+    {
+        .schema = &end_reference_v1_schema,
+        .sender = SENDER_AGENTS,
+        .check = end_reference_check,
+        .route = end_reference_route,
+        .find = end_reference_find,
+        .decide = end_reference_decide,
+    },
+    {
         .schema = &set_policy_v1_schema,
         .route = set_policy_route,
         .find = set_policy_find,
@@ -121,6 +213,11 @@ int decide_no_memory(struct error *err)
     return error_set(err, ERROR_NO_MEMORY, "out of memory while deciding a command");
 }
 
+struct param_fault fault_of(const char *parameter, const char *text)
+{
+    return (struct param_fault){.parameter = parameter, .text = text};
+}
+
 /* ---- what the parameters alone tell ------------------------------------------------ */
 
 static struct route route_of(const struct method *method, const void *params)
@@ -132,6 +229,16 @@ static struct route route_of(const struct method *method, const void *params)
             .relationship_resource_id = instance.has_relationship_resource_id
                                             ? instance.relationship_resource_id
                                             : 0,
+        };
+    }
+    if (method->association != NULL) {
+        struct association_meant meant = method->association(params);
+        struct position position;
+        bool by_id =
+            meant.has_migration_id && position_parse(meant.migration_id, &position);
+        return (struct route){
+            .resource_id = meant.has_source ? meant.source : 0,
+            .shard_plus_1 = by_id ? (uint64_t)position.shard + 1 : 0,
         };
     }
     return method->route != NULL ? method->route(params) : (struct route){0};
@@ -148,6 +255,12 @@ static size_t member_place(const struct schema *schema, const char *name)
            strcmp(member->name, name) != 0)
         place++;
     return place;
+}
+
+static void count_as_meant(struct association_meant *meant, const char *faulty)
+{
+    meant->has_source |= strcmp(faulty, "SourceClientResourceID") == 0;
+    meant->has_restore |= strcmp(faulty, "RestoreClientResourceID") == 0;
 }
 
 static void count_as_given(struct instance *instance, const char *faulty)
@@ -171,13 +284,43 @@ struct param_fault command_check(const struct schema_entry *type, const void *pa
         if (faulty != NULL)
             count_as_given(&instance, faulty);
         fault = instance_check(&instance);
-    } else if (method->check != NULL) {
-        fault = method->check(params);
     }
+    if (method->association != NULL) {
+        struct association_meant meant = method->association(params);
+        if (faulty != NULL)
+            count_as_meant(&meant, faulty);
+        /* a MigrationID that cannot be read says which one all the same */
+        if (faulty == NULL || strcmp(faulty, "MigrationID") != 0)
+            fault = association_check(&meant, method->source_alone);
+    }
+    if (method->check != NULL && fault.text == NULL)
+        fault = method->check(params);
     if (fault.text != NULL && faulty != NULL &&
         member_place(type->schema, fault.parameter) >= member_place(type->schema, faulty))
         fault.text = NULL;
     return fault;
+}
+
+uint32_t shard_of_key(struct bytes key, uint32_t shards)
+{
+    return slot_of_key(key) % shards;
+}
+
+uint32_t device_of_object(struct bytes object)
+{
+    static const char prefix[] = "device:";
+    const size_t size = sizeof prefix - 1;
+    uint64_t id = 0;
+
+    if (!bytes_has_prefix(object, bytes_str(prefix)) || object.size == size ||
+        object.size > size + 10 || object.data[size] == '0')
+        return 0;
+    for (size_t i = size; i < object.size; i++) {
+        if (object.data[i] < '0' || object.data[i] > '9')
+            return 0;
+        id = id * 10 + (uint64_t)(object.data[i] - '0');
+    }
+    return id <= UINT32_MAX ? (uint32_t)id : 0;
 }
 
 uint32_t command_shard(const struct schema_entry *type, const void *params,
@@ -188,14 +331,16 @@ uint32_t command_shard(const struct schema_entry *type, const void *params,
 
     if (route.here)
         return here;
+    if (route.shard_plus_1 != 0)
+        return (uint32_t)((route.shard_plus_1 - 1) % shards);
     if (route.relationship_resource_id != 0)
         return (route.relationship_resource_id - 1) % SLOTS % shards;
     if (route.policy)
-        return slot_of_key(bytes_str("policy")) % shards;
+        return shard_of_key(bytes_str("policy"), shards);
     if (route.resource_id == 0)
         return here;
     snprintf(key, sizeof key, "device:%u", route.resource_id);
-    return slot_of_key(bytes_str(key)) % shards;
+    return shard_of_key(bytes_str(key), shards);
 }
 
 int command_key(const struct schema_entry *type, const void *params, struct buf *out)
@@ -297,6 +442,21 @@ int emit_about(struct deciding *deciding, const struct schema *schema,
                   deciding->err);
 }
 
+int emit_with(struct deciding *deciding, const struct schema *schema, struct bytes key,
+              struct bytes subject, const void *data)
+{
+    if (key.data == NULL || subject.data == NULL)
+        return decide_no_memory(deciding->err);
+    return append(deciding->decision, schema, key, subject, data, deciding->err);
+}
+
+int emit_of_device(struct deciding *deciding, const struct schema *schema,
+                   uint32_t resource_id, const void *data)
+{
+    return emit_with(deciding, schema, device_key(deciding->arena, resource_id),
+                     device_subject(deciding->arena, resource_id), data);
+}
+
 int emit(struct deciding *deciding, const struct schema *schema, const void *data)
 {
     return append(deciding->decision, schema, deciding->aggregate.key,
@@ -314,24 +474,33 @@ static struct bytes render_out(struct arena *arena, const char *name, uint64_t v
     return keep(arena, text);
 }
 
+/* out: a JSON object. NULL = out of memory. */
+static struct command_unchanged_v1 *unchanged_data(struct deciding *deciding,
+                                                   struct bytes out)
+{
+    struct command_unchanged_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL || out.data == NULL)
+        return NULL;
+    data->command = bytes_str(deciding->command->type->type);
+    data->out = out;
+    data->has_version = deciding->aggregate.version != 0;
+    data->version = deciding->aggregate.version;
+    return data;
+}
+
 int unchanged(struct deciding *deciding, const char *out, uint64_t value,
               bool deprecated_source)
 {
-    const struct schema_entry *type = deciding->command->type;
-    struct command_unchanged_v1 *data = event_data(deciding, sizeof *data);
+    struct command_unchanged_v1 *data =
+        unchanged_data(deciding, render_out(deciding->arena, out, value));
 
     if (data == NULL)
         return decide_no_memory(deciding->err);
-    data->command = bytes_str(type->type);
-    data->out = render_out(deciding->arena, out, value);
-    if (data->out.data == NULL)
-        return decide_no_memory(deciding->err);
-    data->has_version = deciding->aggregate.version != 0;
-    data->version = deciding->aggregate.version;
     if (deprecated_source) {
         data->has_extended_status = true;
         data->extended_status.description = bytes_str(SOURCE_DEPRECATED_TEXT);
-        data->extended_status.operation = bytes_str(type->name);
+        data->extended_status.operation = bytes_str(deciding->command->type->name);
         data->extended_status.has_parameter_info = true;
         data->extended_status.parameter_info = bytes_str("SourceId");
         data->extended_status.status_code = RETURN_DONE;
@@ -339,8 +508,19 @@ int unchanged(struct deciding *deciding, const char *out, uint64_t value,
     return emit(deciding, &command_unchanged_v1_schema, data);
 }
 
-/* "-" for a type that is not known. */
-static const char *operation_of(struct bytes command_type)
+int unchanged_text(struct deciding *deciding, const char *out, struct bytes value)
+{
+    char text[96];
+
+    snprintf(text, sizeof text, "{\"%s\":\"%.*s\"}", out, (int)value.size,
+             (const char *)value.data);
+    struct command_unchanged_v1 *data =
+        unchanged_data(deciding, keep(deciding->arena, text));
+    return data == NULL ? decide_no_memory(deciding->err)
+                        : emit(deciding, &command_unchanged_v1_schema, data);
+}
+
+const char *operation_of(struct bytes command_type)
 {
     for (const struct schema_entry *entry = schema_commands; entry->type != NULL;
          entry++) {
@@ -400,18 +580,17 @@ void set_fault(struct deciding *deciding, int32_t return_value, const char *para
 
 /* ---- judging ----------------------------------------------------------------------- */
 
-int command_aggregate(struct views *views, const struct schema_entry *type,
-                      const void *params, struct arena *arena,
-                      struct rejection *ret_rejection, struct error *err)
+int command_aggregate(struct views *views, const struct command *command,
+                      struct arena *arena, struct rejection *ret_rejection,
+                      struct error *err)
 {
-    const struct command command = {.type = type, .params = params};
     struct decision decision;
 
     decision_init(&decision, arena);
     struct deciding deciding = {
         .views = views,
-        .command = &command,
-        .method = method_of(type),
+        .command = command,
+        .method = method_of(command->type),
         .decision = &decision,
         .arena = arena,
         .err = err,
@@ -454,8 +633,10 @@ static struct refusal judge(const struct deciding *deciding)
             RETURN_ACCESS_DENIED, NULL,
             deciding->method->sender == SENDER_OWNER
                 ? "only the agent that owns the shard sends Tick"
-                : "only the agents of this log send AdoptPolicy; to set a "
-                  "policy send SetPolicy"};
+            : deciding->method->schema == &adopt_policy_v1_schema
+                ? "only the agents of this log send AdoptPolicy; to set a "
+                  "policy send SetPolicy"
+                : "only the agents of this log send this to each other"};
     if (deciding->fault.description != NULL)
         return deciding->fault;
     if (command->has_expected_version && deciding->method->find != NULL &&

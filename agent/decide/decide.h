@@ -2,8 +2,9 @@
  *
  * No clock, no randomness, no network, no configuration, no disk beyond the views. The
  * same views and the same command give the same events on every machine (design section
- * 4). One file per aggregate: device.c, relationship.c, approval.c, usage.c, policy.c, timer.c; decide.c holds
- * the table command -> functions.
+ * 4). One file per aggregate: device.c, relationship.c with approval.c, usage.c,
+ * association.c with migration.c, policy.c; conversation.c is what shards say to each
+ * other, timer.c the Tick; decide.c holds the table command -> functions.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_DECIDE_DECIDE_H
@@ -41,8 +42,10 @@ struct command {
     int64_t record_time_ms;
     uint32_t shard; /* the shard that decides */
     uint32_t shards;
-    bool from_agents; /* sent by an agent of this log: own ce_source, and an epoch */
-    bool from_owner;  /* likewise, and the epoch is this shard's present one */
+    uint64_t sequence;   /* that the first of the decision's events will have */
+    struct bytes source; /* ce_source; borrowed */
+    bool from_agents;    /* sent by an agent of this log: own ce_source, and an epoch */
+    bool from_owner;     /* likewise, and the epoch is this shard's present one */
     bool has_expiry;
     int64_t expiry_ms;
     bool has_expected_version;
@@ -54,6 +57,7 @@ struct param_fault {
     const char *parameter; /* the schema's spelling, static */
     /* fault and cure, static, without the value; NULL = no fault */
     const char *text;
+    bool no_memory; /* it could not be judged */
 };
 
 /* Judges what the schema cannot; of several faults the first in the schema's order.
@@ -61,6 +65,11 @@ struct param_fault {
  * none: it counts as given, and only a fault of a member declared before it is named. */
 struct param_fault command_check(const struct schema_entry *type, const void *params,
                                  const char *faulty);
+
+/* The shard of a record key. */
+uint32_t shard_of_key(struct bytes key, uint32_t shards);
+/* The device of an object's record key, "device:7"; 0 = it is none. */
+uint32_t device_of_object(struct bytes object);
 
 /* The shard that the command belongs to, from its parameters alone; commands that belong
  * where they lie (AdoptPolicy, Tick) give `here`. */
@@ -113,10 +122,10 @@ int decide_rejection(struct decision *decision, const struct rejection *rejectio
                      struct error *err);
 
 /* The version of the aggregate that a command means (0 and false if there is none), its
- * key and its subject, for rejections that are found before deciding (conflicts). Text
- * goes into the arena. */
-int command_aggregate(struct views *views, const struct schema_entry *type,
-                      const void *params, struct arena *arena,
-                      struct rejection *ret_rejection, struct error *err);
+ * key and its subject, for rejections that are found before deciding (conflicts): of the
+ * command only type, params, shard and shards count. Text goes into the arena. */
+int command_aggregate(struct views *views, const struct command *command,
+                      struct arena *arena, struct rejection *ret_rejection,
+                      struct error *err);
 
 #endif

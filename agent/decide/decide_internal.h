@@ -6,6 +6,9 @@
 #define AGENT_DECIDE_DECIDE_INTERNAL_H
 
 #include "agent/decide/decide.h"
+#include "events/position.h"
+#include "projections/association_view.h"
+#include "projections/request_view.h"
 
 /* Why a command is refused; description NULL = it is not. All text is static. */
 struct refusal {
@@ -37,6 +40,22 @@ struct instance {
     struct bytes unique_user_name;
 };
 
+/* Which association a method means: by its MigrationID, by the two devices, or both. */
+struct association_meant {
+    bool has_migration_id;
+    struct bytes migration_id;
+    bool has_source;
+    uint32_t source;
+    bool has_restore;
+    uint32_t restore;
+};
+
+/* What a command between shards is about. */
+struct reference_terms {
+    struct bytes request; /* "<shard>-<sequence>" */
+    struct bytes object;  /* a record key */
+};
+
 /* What of the parameters tells record key and shard; all zero = no key, and the shard
  * where the command lies. */
 struct route {
@@ -45,6 +64,8 @@ struct route {
     uint32_t relationship_resource_id;
     bool policy;
     bool here; /* the shard where the command lies, whatever its key */
+    /* likewise before the device: 1 + the number of a shard, 0 = none */
+    uint64_t shard_plus_1;
 };
 
 enum sender {
@@ -66,6 +87,9 @@ struct method {
     struct route (*route)(const void *params); /* NULL = here */
     /* Instance methods: whom they mean; NULL for others. */
     struct instance (*instance)(const void *params);
+    /* Likewise the methods of an association; with `source_alone` the source will do. */
+    struct association_meant (*association)(const void *params);
+    bool source_alone;
     /* Looks up what the command is about: sets aggregate and, if something that it refers
      * to is missing, fault. NULL = nothing. */
     int (*find)(struct deciding *deciding);
@@ -91,9 +115,16 @@ struct deciding {
     const struct usage *usage;             /* NULL = none was reported yet */
     const struct policy_name *policy_name; /* NULL = unknown */
     struct policy policy;
+    bool has_association;
+    struct association association;
+    bool stub_source, stub_restore; /* devices to be registered as unknown ones */
+    uint64_t request_number;        /* 0 = of another shard */
+    struct request request;
 };
 
 int decide_no_memory(struct error *err);
+/* text: NULL = no fault. */
+struct param_fault fault_of(const char *parameter, const char *text);
 
 /* Text in the arena; absent when memory is out. */
 struct bytes device_key(struct arena *arena, uint32_t resource_id);
@@ -107,9 +138,18 @@ void *event_data(struct deciding *deciding, size_t size);
 int emit(struct deciding *deciding, const struct schema *schema, const void *data);
 int emit_about(struct deciding *deciding, const struct schema *schema,
                struct bytes subject, const void *data);
+/* Likewise, with a key of its own, too; of a device: with that device's. */
+int emit_with(struct deciding *deciding, const struct schema *schema, struct bytes key,
+              struct bytes subject, const void *data);
+int emit_of_device(struct deciding *deciding, const struct schema *schema,
+                   uint32_t resource_id, const void *data);
 /* Appends a CommandUnchanged. out: name of the one out parameter, NULL = none. */
 int unchanged(struct deciding *deciding, const char *out, uint64_t value,
               bool deprecated_source);
+/* The same with a text as out parameter (no character that JSON escapes). */
+int unchanged_text(struct deciding *deciding, const char *out, struct bytes value);
+/* The name of a command's method for people, "-" for a type that is not known. */
+const char *operation_of(struct bytes command_type);
 /* Appends a CommandRejected. */
 int refuse(struct deciding *deciding, int32_t return_value, const char *parameter,
            const char *description);
@@ -129,6 +169,10 @@ int remove_device_decide(struct deciding *deciding);
 int find_device(struct deciding *deciding, uint32_t resource_id);
 /* Registers a device of which only the id is known (policy devices.unknown = stub). */
 int register_unknown_device(struct deciding *deciding, uint32_t resource_id);
+/* The site's policy for a device that nobody registered, which `parameter` names: set_fault
+ * or *ret_stub. */
+int judge_unknown_device(struct deciding *deciding, const char *parameter,
+                         const char *description, bool *ret_stub);
 
 /* ---- relationship.c ---------------------------------------------------------------- */
 
@@ -194,11 +238,103 @@ struct route report_usage_route(const void *params);
 int report_usage_find(struct deciding *deciding);
 int report_usage_decide(struct deciding *deciding);
 /* The timer of one user on one device is due; name: behind its prefix. */
-int usage_timer_decide(struct deciding *deciding, struct bytes name, int64_t due_ms);
+int usage_timer_decide(struct deciding *deciding, struct bytes name);
+/* ---- association.c ----------------------------------------------------------------- */
+
+struct param_fault add_association_check(const void *params);
+struct param_fault add_association_ex_check(const void *params);
+struct route add_association_route(const void *params);
+struct route add_association_ex_route(const void *params);
+int add_association_find(struct deciding *deciding);
+int add_association_ex_find(struct deciding *deciding);
+int add_association_decide(struct deciding *deciding);
+int add_association_ex_decide(struct deciding *deciding);
+
+struct association_meant delete_association_meant(const void *params);
+struct association_meant change_association_meant(const void *params);
+struct param_fault association_check(const struct association_meant *meant,
+                                     bool source_alone);
+struct param_fault change_association_check(const void *params);
+/* The association that is meant, with its aggregate; fault if there is none. */
+int association_find(struct deciding *deciding);
+int change_association_decide(struct deciding *deciding);
+int delete_association_decide(struct deciding *deciding);
+
+/* A device that a new association is to have, as find() looks it up. */
+int find_association_device(struct deciding *deciding, uint32_t resource_id,
+                            const char *parameter, bool *ret_stub);
+/* Makes the source device the aggregate, where no one association is meant. */
+int aim_at_source(struct deciding *deciding, uint32_t source);
+/* Makes the pair the aggregate, whether it is associated or not. */
+int aim_at_pair(struct deciding *deciding, uint32_t source, uint32_t restore);
+/* Appends AssociationAdded. */
+int emit_association_added(struct deciding *deciding,
+                           const struct association *association);
+/* Ends an association: AssociationDeleted, and before it the release of its reference if
+ * that is kept in this shard. reason is static. */
+int end_association(struct deciding *deciding, const struct association *association,
+                    const char *reason);
+/* What RemoveDevice ends: all with this source. */
+int end_associations_of_source(struct deciding *deciding, uint32_t source);
+/* Appends the refusal of whatever cannot be done while the association is pending. */
+int refuse_pending(struct deciding *deciding);
+/* Does the shard at hand have the device, by its id alone? */
+bool is_local_device(const struct deciding *deciding, uint32_t resource_id);
+
+/* ---- migration.c ------------------------------------------------------------------- */
+
+struct association_meant start_capture_meant(const void *params);
+struct association_meant complete_capture_meant(const void *params);
+struct association_meant complete_restore_meant(const void *params);
+struct association_meant delete_store_meant(const void *params);
+int start_capture_find(struct deciding *deciding);
+int start_capture_decide(struct deciding *deciding);
+int complete_capture_decide(struct deciding *deciding);
+int complete_restore_decide(struct deciding *deciding);
+int delete_store_decide(struct deciding *deciding);
+
+/* ---- conversation.c ---------------------------------------------------------------- */
+
+struct param_fault request_reference_check(const void *params);
+struct param_fault confirm_reference_check(const void *params);
+struct param_fault refuse_reference_check(const void *params);
+struct param_fault release_reference_check(const void *params);
+struct param_fault end_reference_check(const void *params);
+struct route request_reference_route(const void *params);
+struct route confirm_reference_route(const void *params);
+struct route refuse_reference_route(const void *params);
+struct route release_reference_route(const void *params);
+struct route end_reference_route(const void *params);
+int request_reference_find(struct deciding *deciding);
+int confirm_reference_find(struct deciding *deciding);
+int refuse_reference_find(struct deciding *deciding);
+int release_reference_find(struct deciding *deciding);
+int end_reference_find(struct deciding *deciding);
+int request_reference_decide(struct deciding *deciding);
+int confirm_reference_decide(struct deciding *deciding);
+int refuse_reference_decide(struct deciding *deciding);
+int release_reference_decide(struct deciding *deciding);
+int end_reference_decide(struct deciding *deciding);
+/* A request whose time is over; name is what follows REQUEST_TIMER. */
+int time_out_request(struct deciding *deciding, struct bytes name);
+
+/* Seconds that a request made now has (policy requests.timeout). */
+int request_timeout(struct deciding *deciding, uint32_t *ret_seconds);
+/* Appends ReferenceAdded and ReferenceReleased of a device of this shard. */
+int emit_reference_added(struct deciding *deciding, const struct position *request,
+                         uint32_t resource_id);
+int emit_reference_released(struct deciding *deciding, const struct position *request,
+                            uint32_t resource_id);
+/* What RemoveDevice ends: all references to it, those of this shard with what rests on
+ * them. */
+int end_references(struct deciding *deciding, uint32_t resource_id);
+/* 0, 1 = nobody refers to it, or negative. */
+int has_references(struct deciding *deciding, uint32_t resource_id);
 
 /* ---- policy.c ---------------------------------------------------------------------- */
 
 #define APPROVAL_SOURCES "approval.sources"
+#define REQUESTS_TIMEOUT "requests.timeout"
 #define USAGE_DAYS "usage.days"
 #define USAGE_MINUTES "usage.minutes"
 
@@ -214,5 +350,12 @@ int adopt_policy_decide(struct deciding *deciding);
 /* ---- timer.c ----------------------------------------------------------------------- */
 
 int tick_decide(struct deciding *deciding);
+
+/* One kind of timer: names begin with the prefix; decide() gets the rest, and appends at
+ * least one event, which clears the timer. */
+struct timer_kind {
+    const char *prefix;
+    int (*decide)(struct deciding *deciding, struct bytes name);
+};
 
 #endif

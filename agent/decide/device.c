@@ -3,6 +3,8 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
 
+#include <string.h>
+
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
@@ -135,6 +137,20 @@ int register_device_decide(struct deciding *deciding)
     return unchanged(deciding, /* out= */ NULL, 0, /* deprecated_source= */ false);
 }
 
+int judge_unknown_device(struct deciding *deciding, const char *parameter,
+                         const char *description, bool *ret_stub)
+{
+    struct policy policy;
+    int code = policy_get(deciding->views, "devices.unknown", &policy, deciding->err);
+
+    if (code < 0)
+        return code;
+    *ret_stub = strcmp(policy.value, "stub") == 0;
+    if (!*ret_stub)
+        set_fault(deciding, RETURN_NOT_FOUND, parameter, description);
+    return 0;
+}
+
 int register_unknown_device(struct deciding *deciding, uint32_t resource_id)
 {
     struct device_registered_v1 *data = event_data(deciding, sizeof *data);
@@ -173,15 +189,77 @@ static int end_relationships(struct deciding *deciding)
     return code < 0 ? code : 0;
 }
 
-int remove_device_decide(struct deciding *deciding)
+/* 1 = it is: it has associations as source, or is referred to. */
+static int is_associated(struct deciding *deciding, uint32_t resource_id)
 {
-    int code = end_relationships(deciding);
+    struct association_scan *scan = NULL;
+    struct association association;
+    int code = association_scan_open(deciding->views, resource_id, &scan, deciding->err);
 
-    if (code != 0)
-        return code;
+    if (code == 0)
+        code = association_scan_next(scan, &association, deciding->err);
+    association_scan_close(scan);
+    if (code == 1)
+        code = has_references(deciding, resource_id);
+    return code < 0 ? code : code == 0;
+}
+
+/* 1 = one of its associations waits for another shard. */
+static int has_pending(struct deciding *deciding, uint32_t source)
+{
+    struct association_scan *scan = NULL;
+    struct association association;
+    bool pending = false;
+    int code = association_scan_open(deciding->views, source, &scan, deciding->err);
+
+    while (code == 0 && !pending) {
+        code = association_scan_next(scan, &association, deciding->err);
+        pending = code == 0 && association.pending;
+    }
+    association_scan_close(scan);
+    return code < 0 ? code : pending;
+}
+
+static int end_associations(struct deciding *deciding, uint32_t resource_id)
+{
+    int code = end_associations_of_source(deciding, resource_id);
+
+    return code != 0 ? code : end_references(deciding, resource_id);
+}
+
+static int emit_removed(struct deciding *deciding)
+{
     struct device_removed_v1 *data = event_data(deciding, sizeof *data);
+
     if (data == NULL)
         return decide_no_memory(deciding->err);
     data->resource_id = deciding->device.resource_id;
     return emit(deciding, &device_removed_v1_schema, data);
+}
+
+int remove_device_decide(struct deciding *deciding)
+{
+    const struct remove_device_v1 *wanted = deciding->command->params;
+    int code = is_associated(deciding, wanted->resource_id);
+
+    if (code < 0)
+        return code;
+    bool associated = code == 1;
+    if (associated && !(wanted->has_force && wanted->force))
+        return refuse(deciding, RETURN_OTHER_FAILURE, "ResourceID",
+                      "the device has associations: delete them first, or send "
+                      "RemoveDevice with Force true, which ends them");
+    if (associated) {
+        code = has_pending(deciding, wanted->resource_id);
+        if (code < 0)
+            return code;
+        if (code == 1)
+            return refuse(deciding, RETURN_OTHER_FAILURE, "ResourceID",
+                          "an association of the device is being added: wait for its "
+                          "answer, then send this again with a new id");
+    }
+    code = end_relationships(deciding);
+    if (code == 0 && associated)
+        code = end_associations(deciding, wanted->resource_id);
+    return code != 0 ? code : emit_removed(deciding);
 }

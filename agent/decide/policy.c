@@ -13,6 +13,7 @@
 
 #define CORE_RULES "core.rules"
 #define DEVICES_UNKNOWN "devices.unknown"
+#define TIMEOUT_SECONDS_MAX 3600
 #define SOURCE_IDS_MAX 9
 
 _Static_assert(USAGE_DAYS_MAX == 90 && USAGE_DAYS_MAX * DAY_MINUTES == 129600,
@@ -46,11 +47,11 @@ static bool read_number(struct bytes value, uint32_t *ret_number)
     return true;
 }
 
-static bool is_number_up_to(struct bytes value, uint32_t high)
+static bool is_number(struct bytes value, uint32_t low, uint32_t high)
 {
     uint32_t number;
 
-    return read_number(value, &number) && number <= high;
+    return read_number(value, &number) && number >= low && number <= high;
 }
 
 /* A number of rules that this program knows; 0 = anything else. */
@@ -90,12 +91,16 @@ static const char *value_fault(const char *name, struct bytes value)
         return is_source_list(value) ? NULL
                                      : "approval.sources is a list of source ids, each "
                                        "once, such as 1,4; empty = none";
+    if (strcmp(name, REQUESTS_TIMEOUT) == 0)
+        return is_number(value, 1, TIMEOUT_SECONDS_MAX)
+                   ? NULL
+                   : "requests.timeout is a decimal number of seconds from 1 to 3600";
     if (strcmp(name, USAGE_DAYS) == 0)
-        return is_number_up_to(value, USAGE_DAYS_MAX)
+        return is_number(value, 0, USAGE_DAYS_MAX)
                    ? NULL
                    : "usage.days is a decimal number of days, 0 to 90; 0 = off";
     if (strcmp(name, USAGE_MINUTES) == 0)
-        return is_number_up_to(value, USAGE_DAYS_MAX * DAY_MINUTES)
+        return is_number(value, 0, USAGE_DAYS_MAX * DAY_MINUTES)
                    ? NULL
                    : "usage.minutes is a decimal number of minutes, 0 to 129600; 0 = off";
     if (rules_number(value) != 0)

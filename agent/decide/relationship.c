@@ -19,8 +19,7 @@ struct param_fault create_relationship_check(const void *params)
 {
     const struct create_relationship_v1 *wanted = params;
 
-    return (struct param_fault){"UserAccountName",
-                                user_name_fault(wanted->user_account_name)};
+    return fault_of("UserAccountName", user_name_fault(wanted->user_account_name));
 }
 
 struct route create_relationship_route(const void *params)
@@ -58,24 +57,23 @@ struct param_fault instance_check(const struct instance *instance)
 {
     if (!instance->has_relationship_resource_id) {
         if (!instance->has_resource_id && !instance->has_unique_user_name)
-            return (struct param_fault){"RelationshipResourceID",
-                                        "say which relationship is meant: give "
-                                        "RelationshipResourceID, or ResourceID and "
-                                        "UniqueUserName"};
+            return fault_of("RelationshipResourceID",
+                            "say which relationship is meant: give "
+                            "RelationshipResourceID, or ResourceID and "
+                            "UniqueUserName");
         if (!instance->has_resource_id)
-            return (struct param_fault){
+            return fault_of(
                 "ResourceID",
                 "a UniqueUserName alone does not say which relationship is meant: "
-                "give ResourceID, too"};
+                "give ResourceID, too");
         if (!instance->has_unique_user_name)
-            return (struct param_fault){
+            return fault_of(
                 "UniqueUserName",
                 "a ResourceID alone does not say which relationship is meant: "
-                "give UniqueUserName, too"};
+                "give UniqueUserName, too");
     }
     if (instance->has_unique_user_name)
-        return (struct param_fault){"UniqueUserName",
-                                    user_name_fault(instance->unique_user_name)};
+        return fault_of("UniqueUserName", user_name_fault(instance->unique_user_name));
     return (struct param_fault){0};
 }
 
@@ -114,21 +112,6 @@ static int aim(struct deciding *deciding, uint32_t resource_id)
     return 0;
 }
 
-/* The site's policy for devices that nobody registered. */
-static int judge_unknown_device(struct deciding *deciding, const char *parameter)
-{
-    struct policy policy;
-    int code = policy_get(deciding->views, "devices.unknown", &policy, deciding->err);
-
-    if (code < 0)
-        return code;
-    if (strcmp(policy.value, "stub") != 0)
-        set_fault(deciding, RETURN_NOT_FOUND, parameter,
-                  "no device with this resource id is registered; send RegisterDevice "
-                  "first");
-    return 0;
-}
-
 int find_pair(struct deciding *deciding, uint32_t resource_id, struct bytes user_name,
               const char *parameter)
 {
@@ -139,8 +122,13 @@ int find_pair(struct deciding *deciding, uint32_t resource_id, struct bytes user
         return code;
     deciding->has_device = code == 0;
     /* A device's relationships end with it: without a device there are none. */
-    if (!deciding->has_device)
-        return judge_unknown_device(deciding, parameter);
+    if (!deciding->has_device) {
+        bool stub; /* registered with what is to be known of it */
+        return judge_unknown_device(deciding, parameter,
+                                    "no device with this resource id is registered; send "
+                                    "RegisterDevice first",
+                                    &stub);
+    }
     code = relationship_get(deciding->views, resource_id, user_name, deciding->arena,
                             &deciding->relationship, deciding->err);
     deciding->has_relationship = code == 0;

@@ -1,7 +1,5 @@
-/* timer.c - Tick: time that passes without a message.
- *
- * A timer's name begins with the kind of what it is for; each kind judges its own timers
- * and gives at least one event for each, which clears the timer or sets it anew.
+/* timer.c - Tick: time that passes without a message. What is due is decided, the earliest
+ * first.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
@@ -9,26 +7,20 @@
 #include "projections/timer_view.h"
 #include "projections/usage_view.h"
 
-struct timer_kind {
-    const char *prefix;
-    /* name: what follows the prefix */
-    int (*decide)(struct deciding *deciding, struct bytes name, int64_t due_ms);
-};
+#define TICK_TIMERS_MAX 100 /* more are left for the next Tick */
 
-static const struct timer_kind timer_kinds[] = {
+static const struct timer_kind kinds[] = {
+    {REQUEST_TIMER, time_out_request},
     {USAGE_TIMER_PREFIX, usage_timer_decide},
 };
 
-static int decide_timer(void *context, struct bytes name, int64_t due_ms)
+static int decide_timer(struct deciding *deciding, struct bytes name)
 {
-    struct deciding *deciding = context;
-
-    for (size_t i = 0; i < sizeof timer_kinds / sizeof timer_kinds[0]; i++) {
-        struct bytes prefix = bytes_str(timer_kinds[i].prefix);
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
+        struct bytes prefix = bytes_str(kinds[i].prefix);
         if (bytes_has_prefix(name, prefix))
-            return timer_kinds[i].decide(
-                deciding, bytes_of(name.data + prefix.size, name.size - prefix.size),
-                due_ms);
+            return kinds[i].decide(
+                deciding, bytes_of(name.data + prefix.size, name.size - prefix.size));
     }
     return error_set(
         deciding->err, ERROR_VERSION,
@@ -37,6 +29,17 @@ static int decide_timer(void *context, struct bytes name, int64_t due_ms)
 
 int tick_decide(struct deciding *deciding)
 {
-    return timer_due_scan(deciding->views, deciding->command->record_time_ms,
-                          decide_timer, deciding, deciding->err);
+    struct timer_scan *scan = NULL;
+    struct bytes name;
+    int64_t due_ms;
+    int code = timer_scan_open(deciding->views, deciding->command->record_time_ms, &scan,
+                               deciding->err);
+
+    for (int i = 0; code == 0 && i < TICK_TIMERS_MAX; i++) {
+        code = timer_scan_next(scan, &due_ms, &name, deciding->err);
+        if (code == 0)
+            code = decide_timer(deciding, name);
+    }
+    timer_scan_close(scan);
+    return code < 0 ? code : 0;
 }

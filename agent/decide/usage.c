@@ -40,10 +40,10 @@ struct param_fault report_usage_check(const void *params)
     int64_t start_ms;
 
     if (name_fault != NULL)
-        return (struct param_fault){"UniqueUserName", name_fault};
+        return fault_of("UniqueUserName", name_fault);
     if (!rfc3339_parse(report->start, &start_ms))
-        return (struct param_fault){
-            "Start", "must be a time as RFC 3339 has it, such as 2026-05-28T08:15:00Z"};
+        return fault_of(
+            "Start", "must be a time as RFC 3339 has it, such as 2026-05-28T08:15:00Z");
     return (struct param_fault){0};
 }
 
@@ -308,12 +308,12 @@ static int find_by_timer(struct deciding *deciding, struct bytes name)
     return aim(deciding, usage->resource_id);
 }
 
-int usage_timer_decide(struct deciding *deciding, struct bytes name, int64_t due_ms)
+/* The days are counted anew: the policy may have changed. */
+int usage_timer_decide(struct deciding *deciding, struct bytes name)
 {
     struct rule rule;
     int code = find_by_timer(deciding, name);
 
-    (void)due_ms; /* the days are counted anew: the policy may have changed */
     if (code == 0)
         code = read_rule(deciding, &rule);
     if (code != 0)

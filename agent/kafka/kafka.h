@@ -86,6 +86,10 @@ int source_start(struct source *source, int64_t offset, struct error *err);
 int source_poll(struct source *source, int timeout_ms, size_t max,
                 const struct record **ret_records, size_t *ret_count,
                 bool *ret_topic_trouble, struct error *err);
+/* Has a connection to a broker broken since the last start? A broker may have lost its
+ * newest records meanwhile, and have others at their offsets: what the last poll gave may
+ * not follow what the one before it gave. */
+bool source_broke(const struct source *source);
 /* Reads one record by offset; 0, 1 = not there (any more, or not yet), or negative. Moves
  * the reading position: call source_start() afterwards. */
 int source_read_one(struct source *source, int64_t offset, int timeout_ms,
@@ -168,8 +172,9 @@ struct topics_report {
  * them: commands and events partition counts equal and dividing 240 (and equal to shards,
  * if shards > 0), events/storage retention -1 and cleanup.policy delete, unclean election
  * off, commands LogAppendTime, dead-letters size, ... What loses the log is REFUSED
- * (missing topic, too few partitions, retention of events, compaction, commands with
- * CreateTime), the rest a warning. ERROR_TIMEOUT (broker not reached) is retriable. */
+ * (missing topic, too few partitions, retention or unclean leaders of events, compaction,
+ * commands with CreateTime), the rest a warning. ERROR_TIMEOUT (broker not reached) is
+ * retriable. */
 int topics_check(const struct kafka_settings *settings, const struct topic_names *names,
                  int32_t shards, int timeout_ms, struct topics_report *ret_report,
                  struct error *err);

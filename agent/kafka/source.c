@@ -29,6 +29,7 @@ struct source {
     bool assigned;
     int64_t next_offset; /* nothing before it is handed out */
     bool topic_trouble;  /* seen and not yet told */
+    bool broke;          /* a connection, since the last start */
     bool end_reached;    /* the end of the partition was reported since the last start */
     struct error held;   /* found behind records that had to be handed out first */
 
@@ -74,6 +75,8 @@ static void hold_error(struct source *source, rd_kafka_resp_err_t code, const ch
 
     if (is_topic_trouble(code))
         source->topic_trouble = true;
+    if (code == RD_KAFKA_RESP_ERR__TRANSPORT)
+        source->broke = true;
     if (!is_worth_telling(code) || source->held.code)
         return;
     if (code == RD_KAFKA_RESP_ERR__FATAL) {
@@ -251,6 +254,7 @@ int source_start(struct source *source, int64_t offset, struct error *err)
         return handle_error(err, code, source->topic, NULL);
     source->assigned = true;
     source->next_offset = offset;
+    source->broke = false;
     source->end_reached = false;
     error_clear(&source->held);
     return 0;
@@ -449,6 +453,11 @@ int source_poll(struct source *source, int timeout_ms, size_t max,
     *ret_records = source->records;
     *ret_count = source->message_count;
     return 0;
+}
+
+bool source_broke(const struct source *source)
+{
+    return source->broke;
 }
 
 int source_read_one(struct source *source, int64_t offset, int timeout_ms,

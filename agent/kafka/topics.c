@@ -1,9 +1,9 @@
 /* topics.c - judges the five topics' settings, and creates topics with the right ones.
  *
- * What loses the log is refused: a missing topic, too few partitions, retention or
- * compaction of the events, compaction of what is not decided or carried out yet,
- * commands whose timestamps their senders choose. The rest is a warning. Every finding
- * ends with the command that mends it.
+ * What loses the log is refused: a missing topic, too few partitions, retention,
+ * compaction or unclean leaders of the events, compaction of what is not decided or
+ * carried out yet, commands whose timestamps their senders choose. The rest is a warning.
+ * Every finding ends with the command that mends it.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/kafka/kafka.h"
@@ -222,9 +222,11 @@ static const struct rule RULES[] = {
      "compaction keeps the last record of a key only"},
     {BIT(COMMANDS), "message.timestamp.type", "LogAppendTime", TOPIC_REFUSED,
      "else every sender chooses the time at which its command is decided"},
-    {BIT(COMMANDS) | BIT(EVENTS) | BIT(STORAGE), "unclean.leader.election.enable",
-     "false", TOPIC_WARNING,
-     "a broker that lacks acknowledged records may become the leader"},
+    {BIT(EVENTS), "unclean.leader.election.enable", "false", TOPIC_REFUSED,
+     "a broker that lacks acknowledged events may become the leader, and the log of "
+     "record loses them"},
+    {BIT(COMMANDS) | BIT(STORAGE), "unclean.leader.election.enable", "false",
+     TOPIC_WARNING, "a broker that lacks acknowledged records may become the leader"},
 };
 
 static int64_t number_of(const char *value)

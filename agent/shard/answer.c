@@ -9,6 +9,7 @@
 #include "agent/decide/decide.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
+#include "events/position.h"
 #include "schemas/answers.h"
 #include "schemas/events.h"
 
@@ -33,6 +34,7 @@ struct answer_maker {
     struct answer_v1 data;
     struct answer_v1_events_item items[ANSWER_EVENTS_MAX];
     bool whole;  /* the command's last event was added */
+    bool waits;  /* its last event asks another shard */
     bool failed; /* memory was out for a part of it */
     struct buf json;
 };
@@ -62,6 +64,7 @@ void answer_begin(struct answer_maker *maker)
     memset(&maker->answer, 0, sizeof maker->answer);
     memset(&maker->data, 0, sizeof maker->data);
     maker->whole = false;
+    maker->waits = false;
     maker->failed = false;
 }
 
@@ -142,6 +145,16 @@ static void set_out(struct answer_maker *maker, const char *name, uint64_t value
     maker->data.out = keep_text(maker, &out);
 }
 
+static void set_out_text(struct answer_maker *maker, const char *name, struct bytes value)
+{
+    struct buf out = BUF_INIT;
+
+    buf_printf(&out, "{\"%s\":", name);
+    (void)buf_append_json_string(&out, value); /* a failure shows in keep_text */
+    (void)buf_append_byte(&out, '}');
+    maker->data.out = keep_text(maker, &out);
+}
+
 /* The out parameter of CreateRelationship, whichever of its events tells it. */
 static void set_relationship(struct answer_maker *maker,
                              uint32_t relationship_resource_id)
@@ -195,12 +208,33 @@ static void take_rejected(struct answer_maker *maker,
     TAKE_STATUS(maker, rejected);
 }
 
+/* The command that asked is refused. */
+static void take_request_refused(struct answer_maker *maker,
+                                 const struct request_refused_v1 *refused)
+{
+    maker->data.outcome = bytes_str("refused");
+    maker->data.return_value = refused->return_value;
+    maker->data.has_version = refused->has_version;
+    maker->data.version = refused->version;
+    TAKE_STATUS(maker, refused);
+}
+
+/* The out parameter of the methods that associate two devices. */
+static void take_association(struct answer_maker *maker,
+                             const struct association_added_v1 *added)
+{
+    if (!bytes_equal_str(maker->data.command, "kinlog.StartCapture.v1"))
+        set_out_text(maker, "MigrationID", added->migration_id);
+}
+
 /* Only these types say more than that the command was accepted. */
 static bool tells(const struct schema *schema)
 {
     return schema == &relationship_created_v1_schema ||
            schema == &source_added_v1_schema || schema == &source_removed_v1_schema ||
            schema == &type_added_v1_schema || schema == &policy_changed_v1_schema ||
+           schema == &association_added_v1_schema ||
+           schema == &request_refused_v1_schema ||
            schema == &command_unchanged_v1_schema ||
            schema == &command_rejected_v1_schema;
 }
@@ -225,6 +259,10 @@ static void take_data(struct answer_maker *maker, const struct schema *schema,
     } else if (schema == &policy_changed_v1_schema) {
         const struct policy_changed_v1 *changed = data;
         set_out(maker, "Revision", changed->revision);
+    } else if (schema == &association_added_v1_schema) {
+        take_association(maker, data);
+    } else if (schema == &request_refused_v1_schema) {
+        take_request_refused(maker, data);
     } else if (schema == &command_unchanged_v1_schema) {
         take_unchanged(maker, data);
     } else {
@@ -232,23 +270,67 @@ static void take_data(struct answer_maker *maker, const struct schema *schema,
     }
 }
 
-static int decode_and_take(struct answer_maker *maker, const struct event *event,
-                           struct error *err)
+static int decode(const struct event *event, struct arena *arena, const void **ret_data,
+                  struct error *err)
 {
-    const struct schema *schema = event->type->schema;
     struct codec_error fault;
-    void *data = arena_alloc(&maker->arena, event->type->struct_size);
+    void *data = arena_alloc(arena, event->type->struct_size);
 
     if (data == NULL)
         return error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
     enum codec_fault found =
-        codec_decode(schema, CODEC_EXACT, event->data, &maker->arena, data, &fault);
+        codec_decode(event->type->schema, CODEC_EXACT, event->data, arena, data, &fault);
     if (found != CODEC_OK)
         return error_set(err, found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT,
                          "event %llu: %s", (unsigned long long)event->sequence,
                          fault.text);
-    take_data(maker, schema, data);
+    *ret_data = data;
     return 0;
+}
+
+static int decode_and_take(struct answer_maker *maker, const struct event *event,
+                           struct error *err)
+{
+    const void *data;
+    int code = decode(event, &maker->arena, &data, err);
+
+    if (code == 0)
+        take_data(maker, event->type->schema, data);
+    return code;
+}
+
+/* The commands that conclude a request, each event by itself. */
+static bool may_conclude(const struct event *event)
+{
+    return event->type->schema == &request_refused_v1_schema ||
+           (event->type->schema == &association_added_v1_schema &&
+            bytes_equal_str(event->command_type, "kinlog.ConfirmReference.v1"));
+}
+
+int answer_concludes(const struct event *event, const void *data, uint64_t *ret_number,
+                     struct error *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct position position = {0};
+    int code = 0;
+
+    *ret_number = 0;
+    if (!may_conclude(event))
+        return 0;
+    if (data == NULL)
+        code = decode(event, &arena, &data, err);
+    if (code == 0) {
+        struct bytes request =
+            event->type->schema == &request_refused_v1_schema
+                ? ((const struct request_refused_v1 *)data)->request
+                : ((const struct association_added_v1 *)data)->migration_id;
+        if (!position_parse(request, &position))
+            code = error_set(err, ERROR_CORRUPT, "event %llu concludes no request",
+                             (unsigned long long)event->sequence);
+    }
+    *ret_number = position.sequence;
+    arena_release(&arena);
+    return code;
 }
 
 int answer_add(struct answer_maker *maker, const struct event *event, const void *data,
@@ -268,7 +350,8 @@ int answer_add(struct answer_maker *maker, const struct event *event, const void
     answer->event_count++;
     answer->sequence = event->sequence;
     answer->version = event->sequence;
-    if (event->index == event->count) {
+    maker->waits = event->type->schema == &association_requested_v1_schema;
+    if (event->index == event->count || may_conclude(event)) {
         char time[RFC3339_SIZE];
         maker->whole = true;
         rfc3339_format(event->time_ms, time);
@@ -296,6 +379,7 @@ int answer_end(struct answer_maker *maker, struct answer *ret_answer, struct err
     if (maker->failed || codec_encode(&answer_v1_schema, data, &maker->json) != 0)
         return error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
     maker->answer.value = buf_bytes(&maker->json);
+    maker->answer.waits = maker->waits;
     *ret_answer = maker->answer;
     return 0;
 }
@@ -322,6 +406,7 @@ struct answer *answer_copy(const struct answer *answer)
     if (copy == NULL)
         return NULL;
     uint8_t *end = (uint8_t *)(copy + 1);
+    copy->waits = answer->waits;
     copy->reply_to = copy_text(&end, answer->reply_to);
     copy->key = copy_text(&end, answer->key);
     copy->value = copy_text(&end, answer->value);
@@ -330,23 +415,60 @@ struct answer *answer_copy(const struct answer *answer)
     return copy;
 }
 
-int answer_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
-                    uint64_t first, uint32_t count, struct answer *ret_answer,
-                    struct error *err)
+static int missing(uint64_t sequence, struct error *err)
+{
+    return error_set(err, ERROR_CORRUPT, "event %llu is missing from the log",
+                     (unsigned long long)sequence);
+}
+
+/* Adds the events first..first+count-1. */
+static int add_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
+                        uint64_t first, uint32_t count, struct error *err)
 {
     struct event_scan *scan = NULL;
     struct event event;
+    int code = event_scan_open(kv, batch, first, UINT64_MAX, &scan, err);
 
-    answer_begin(maker);
-    int code = event_scan_open(kv, batch, first, first + count - 1, &scan, err);
-    for (uint64_t sequence = first; code == 0 && sequence < first + count; sequence++) {
+    for (uint64_t sequence = first; code == 0 && (count == 0 || sequence < first + count);
+         sequence++) {
         code = event_scan_next(scan, &event, err);
         if (code == 1)
-            code = error_set(err, ERROR_CORRUPT, "event %llu is missing from the log",
-                             (unsigned long long)sequence);
+            code = missing(sequence, err);
         if (code == 0)
             code = answer_add(maker, &event, /* data= */ NULL, err);
     }
     event_scan_close(scan);
+    return code;
+}
+
+/* Adds all events of the command whose first one is given. */
+static int add_command(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
+                       uint64_t first, struct error *err)
+{
+    struct event event;
+    int code = event_log_read(kv, batch, first, &maker->arena, &event, err);
+
+    if (code == 1)
+        code = missing(first, err);
+    return code != 0 ? code : add_from_log(maker, kv, batch, first, event.count, err);
+}
+
+int answer_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
+                    uint64_t first, uint32_t count, struct answer *ret_answer,
+                    struct error *err)
+{
+    struct event event;
+    uint64_t number = 0;
+
+    answer_begin(maker);
+    int code = event_log_read(kv, batch, first, &maker->arena, &event, err);
+    if (code == 1)
+        code = missing(first, err);
+    if (code == 0)
+        code = answer_concludes(&event, /* data= */ NULL, &number, err);
+    if (code == 0 && number != 0)
+        code = add_command(maker, kv, batch, number, err);
+    if (code == 0)
+        code = add_from_log(maker, kv, batch, first, count, err);
     return code != 0 ? code : answer_end(maker, ret_answer, err);
 }

@@ -1,4 +1,5 @@
-/* answer.h - the answer to a command: a pure function of the command's events.
+/* answer.h - the answer to a command: a pure function of the command's events, and of the
+ * event that concluded what the command asked of another shard (docs/conversations.md).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_SHARD_ANSWER_H
@@ -27,6 +28,7 @@ extern const char *const answer_header_names[ANSWER_HEADERS];
 
 /* Without kinlog_epoch, kinlog_forwarded and ce_repeated, which belong to a delivery. */
 struct answer {
+    bool waits;            /* the command asked another shard: this is no answer yet */
     struct bytes reply_to; /* the wanted topic; absent = the default, "-" = none */
     struct bytes key;      /* may be absent */
     struct bytes headers[ANSWER_HEADERS];
@@ -49,7 +51,13 @@ int answer_end(struct answer_maker *maker, struct answer *ret_answer, struct err
 /* A copy in one piece; NULL = out of memory. */
 struct answer *answer_copy(const struct answer *answer);
 
-/* Reads the events first..first+count-1 and makes their answer. */
+/* Does the event conclude what an earlier command asked of another shard? Returns the
+ * sequence of that command's first event, 0 = it does not. data: as in answer_add. */
+int answer_concludes(const struct event *event, const void *data, uint64_t *ret_number,
+                     struct error *err);
+
+/* Reads the events first..first+count-1 and makes their answer; of an event that concludes
+ * a request, that of the command that asked. */
 int answer_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
                     uint64_t first, uint32_t count, struct answer *ret_answer,
                     struct error *err);

@@ -14,6 +14,7 @@
 #include "agent/shard/envelope.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
+#include "schemas/commands.h"
 #include "schemas/events.h"
 
 #define RECORD_DEAD_LETTERED "kinlog.RecordDeadLettered.v1"
@@ -267,21 +268,8 @@ static struct bytes not_empty(struct bytes text)
  * cannot say. */
 static struct bytes aggregate_key(struct bytes key)
 {
-    static const char prefix[] = "device:";
-    size_t size = sizeof prefix - 1;
-    uint64_t id = 0;
-
-    if (bytes_equal_str(key, "policy"))
-        return bytes_str("policy");
-    if (!bytes_has_prefix(key, bytes_str(prefix)) || key.size == size ||
-        key.size > size + 10 || key.data[size] == '0')
-        return BYTES_ABSENT;
-    for (size_t i = size; i < key.size; i++) {
-        if (key.data[i] < '0' || key.data[i] > '9')
-            return BYTES_ABSENT;
-        id = id * 10 + (uint64_t)(key.data[i] - '0');
-    }
-    return id <= UINT32_MAX ? key : BYTES_ABSENT;
+    return bytes_equal_str(key, "policy") || device_of_object(key) != 0 ? key
+                                                                        : BYTES_ABSENT;
 }
 
 static int append_decision(struct core *core, const struct intake *intake,
@@ -460,6 +448,8 @@ static int decode_params(struct core *core, struct intake *intake, struct error 
     const char *faulty =
         found == CODEC_OK || fault.member[0] == '\0' ? NULL : fault.member;
     struct param_fault wrong = command_check(command, params, faulty);
+    if (wrong.no_memory)
+        return no_memory(err);
     if (wrong.text != NULL) {
         refuse(intake, RETURN_INVALID_PARAMETER, wrong.parameter, wrong.text);
         return 0;
@@ -519,10 +509,16 @@ static int hash_content(struct core *core, struct intake *intake, struct error *
 /* The aggregate that a refused command means, if its data says so. */
 static int name_aggregate(struct core *core, struct intake *intake, struct error *err)
 {
+    const struct command command = {
+        .type = intake->envelope.command,
+        .params = intake->params,
+        .shard = core->settings.identity.shard,
+        .shards = core->settings.identity.shards,
+    };
+
     if (intake->params == NULL)
         return 0;
-    return command_aggregate(core->views, intake->envelope.command, intake->params,
-                             &core->arena, &intake->fault, err);
+    return command_aggregate(core->views, &command, &core->arena, &intake->fault, err);
 }
 
 static int append_refusal(struct core *core, struct intake *intake,
@@ -568,6 +564,8 @@ static int decide_command(struct core *core, struct intake *intake,
         .record_time_ms = intake->record->timestamp_ms,
         .shard = core->settings.identity.shard,
         .shards = core->settings.identity.shards,
+        .sequence = core->head.sequence + 1,
+        .source = envelope->source,
         .from_agents = own_source && envelope->epoch.size > 0,
         .from_owner = own_source && is_present_epoch(core, envelope->epoch),
         .has_expiry = envelope->has_expiry,
@@ -583,6 +581,7 @@ static int decide_command(struct core *core, struct intake *intake,
         outcome->result = CORE_NOTHING;
     else if (code == 0)
         code = append_decision(core, intake, &decision, outcome, err);
+    outcome->each_alone = envelope->command->schema == &tick_v1_schema;
     return code;
 }
 
@@ -604,6 +603,9 @@ static int settle(struct core *core, struct intake *intake, struct core_outcome 
         outcome->result = CORE_REPEATED;
         outcome->first_sequence = receipt.first_sequence;
         outcome->count = receipt.count;
+        return 0;
+    case RECEIPT_PENDING:
+        outcome->result = CORE_NOTHING;
         return 0;
     case RECEIPT_CONFLICT:
         return append_conflict(core, intake, outcome, err);

@@ -40,13 +40,14 @@ enum core_result {
     CORE_REPEATED,    /* a known id: to be answered again from first_sequence, count */
     CORE_FORWARD,     /* belongs to shard `target` */
     CORE_DEAD_LETTER, /* `reason`; RecordDeadLettered was added */
-    CORE_NOTHING      /* a Tick with nothing due */
+    CORE_NOTHING      /* a Tick with nothing due; a repeat while the first waits */
 };
 
 struct core_outcome {
     enum core_result result;
     uint64_t first_sequence; /* of the command's events; 0 = none */
     uint32_t count;
+    bool each_alone; /* each of the events concludes something of its own */
     uint32_t target;
     const char *reason; /* static */
     /* kinlog_forwarded of this delivery; good as long as the record; may be absent */

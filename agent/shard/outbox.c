@@ -7,23 +7,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "agent/clock.h"
 #include "agent/crash_point.h"
 #include "agent/log.h"
 #include "agent/shard/answer.h"
+#include "agent/shard/followup.h"
 #include "events/event_log.h"
-#include "schemas/events.h"
 
 #define KEPT_EVENTS_MAX 10 /* of a command whose answer is kept: it stays under 4 KB */
 /* asked again in the next round; two of them fit beside DRAIN_MS into the 10 s of a stop */
 #define TOPIC_TIMEOUT_MS 2000
 #define DIRECT_TAG (1ULL << 63) /* forwards, dead letters, ticks */
 #define REPLY_TOPICS_MAX 64     /* cached; more are looked up each time */
+#define MISSING_TOPIC_MS 5000   /* for so long it stays missing; somebody may make it */
 #define DEAD_LETTER_HEADERS 5
 #define MESSAGE_BYTES_DEFAULT 1000000 /* what the library takes if no limit is known */
 
 struct queued {
     struct effect effect;
     struct answer *answer; /* NULL: it is made from the log */
+    bool follows;          /* a command to another shard may follow from its events */
     bool sent;
     uint32_t outstanding; /* records handed over and not acknowledged */
 };
@@ -31,6 +34,7 @@ struct queued {
 struct reply_topic {
     char name[256];
     int32_t partitions; /* 0: there is no such topic */
+    int64_t ask_ms;     /* when it is to be asked for again, if there is none */
 };
 
 struct outbox {
@@ -214,6 +218,26 @@ static int keep_answer(struct outbox *outbox, const struct effect *effect,
     return code;
 }
 
+/* Is the answer made of these events alone, and short? */
+static bool is_worth_keeping(const struct effect *effect, const struct core_event *events)
+{
+    uint64_t number;
+
+    return events != NULL && effect->count <= KEPT_EVENTS_MAX &&
+           answer_concludes(&events[0].event, events[0].data, &number, NULL) == 0 &&
+           number == 0;
+}
+
+/* Of events that are not at hand it is not known. */
+static bool may_follow(const struct effect *effect, const struct core_event *events)
+{
+    bool follows = events == NULL;
+
+    for (uint32_t i = 0; !follows && i < effect->count; i++)
+        follows = followup_possible(events[i].event.type);
+    return follows;
+}
+
 int outbox_add(struct outbox *outbox, const struct effect *effect,
                const struct core_event *events, struct error *err)
 {
@@ -221,7 +245,7 @@ int outbox_add(struct outbox *outbox, const struct effect *effect,
 
     if (outbox->count == outbox->capacity && grow(outbox) != 0)
         return no_memory(err);
-    if (events != NULL && effect->count <= KEPT_EVENTS_MAX) {
+    if (is_worth_keeping(effect, events)) {
         int code = keep_answer(outbox, effect, events, &answer, err);
         if (code != 0)
             return code;
@@ -230,6 +254,7 @@ int outbox_add(struct outbox *outbox, const struct effect *effect,
     memset(queued, 0, sizeof *queued);
     queued->effect = *effect;
     queued->answer = answer;
+    queued->follows = may_follow(effect, events);
     outbox->count++;
     return 0;
 }
@@ -287,31 +312,42 @@ int outbox_poll(struct outbox *outbox, int timeout_ms, struct error *err)
 
 /* ---- topics ------------------------------------------------------------------------ */
 
+/* What is known of a topic, so far perhaps nothing; NULL = there is no room for it. */
+static struct reply_topic *topic_entry(struct outbox *outbox, const char *topic)
+{
+    for (size_t i = 0; i < outbox->topic_count; i++) {
+        if (strcmp(outbox->topics[i].name, topic) == 0)
+            return &outbox->topics[i];
+    }
+    if (outbox->topic_count == REPLY_TOPICS_MAX ||
+        strlen(topic) >= sizeof outbox->topics[0].name)
+        return NULL;
+    struct reply_topic *entry = &outbox->topics[outbox->topic_count++];
+    *entry = (struct reply_topic){.partitions = 0};
+    snprintf(entry->name, sizeof entry->name, "%s", topic);
+    return entry;
+}
+
 static int partitions_of(struct outbox *outbox, const char *topic,
                          int32_t *ret_partitions, struct error *err)
 {
+    struct reply_topic *known = topic_entry(outbox, topic);
     struct error why = {0};
 
-    for (size_t i = 0; i < outbox->topic_count; i++) {
-        if (strcmp(outbox->topics[i].name, topic) == 0) {
-            *ret_partitions = outbox->topics[i].partitions;
-            return 0;
-        }
-    }
-    *ret_partitions = 0;
+    *ret_partitions = known != NULL ? known->partitions : 0;
+    if (known != NULL && (known->partitions > 0 || clock_monotonic_ms() < known->ask_ms))
+        return 0;
     int code = sink_topic(outbox->sink, topic, TOPIC_TIMEOUT_MS, ret_partitions, &why);
     if (code == ERROR_NOT_FOUND) {
-        log_write(4, "outbox", "topic %s does not exist: what goes there is dropped",
+        log_paced(4, "outbox", "topic %s does not exist: what goes there is dropped",
                   topic);
         code = 0;
     }
     if (code != 0)
         return error_set(err, code, "%s", why.text);
-    if (outbox->topic_count < REPLY_TOPICS_MAX &&
-        strlen(topic) < sizeof outbox->topics[0].name) {
-        struct reply_topic *known = &outbox->topics[outbox->topic_count++];
-        snprintf(known->name, sizeof known->name, "%s", topic);
+    if (known != NULL) {
         known->partitions = *ret_partitions;
+        known->ask_ms = clock_monotonic_ms() + MISSING_TOPIC_MS;
     }
     return 0;
 }
@@ -369,57 +405,100 @@ static int send_answer(struct outbox *outbox, struct queued *queued, uint64_t nu
     return code;
 }
 
-/* One command of the agent's own to a shard. */
-static int send_own_command(struct outbox *outbox, uint32_t shard, struct bytes key,
-                            const char *type, struct bytes id, struct bytes value,
+/* A command of the agent's own. */
+static int send_own_command(struct outbox *outbox, const struct followup *command,
                             const char *epoch, uint64_t tag, struct error *err)
 {
     char source[LOG_SOURCE_SIZE];
 
     log_source(&outbox->settings.identity, source);
-    struct header headers[] = {
+    const struct header all[] = {
         {bytes_str("ce_specversion"), bytes_str("1.0")},
         {bytes_str("content-type"), bytes_str("application/json")},
-        {bytes_str("ce_id"), id},
+        {bytes_str("ce_id"), command->id},
         {bytes_str("ce_source"), bytes_str(source)},
-        {bytes_str("ce_type"), bytes_str(type)},
+        {bytes_str("ce_type"), bytes_str(command->type)},
         {bytes_str(EPOCH_HEADER), bytes_str(epoch)},
+        {bytes_str("ce_replyto"), bytes_str(command->answered ? NULL : "-")},
+        {bytes_str("ce_actor"), command->actor},
+        {bytes_str("ce_correlationid"), command->correlation_id},
+        {bytes_str("ce_traceparent"), command->traceparent},
+        {bytes_str("ce_tracestate"), command->tracestate},
     };
-    return sink_send(outbox->sink, outbox->settings.topics.commands, (int32_t)shard, key,
-                     value, headers, sizeof headers / sizeof headers[0], -1, tag, err);
+    struct header headers[sizeof all / sizeof all[0]];
+    size_t count = 0;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (all[i].value.data != NULL)
+            headers[count++] = all[i];
+    }
+    return sink_send(outbox->sink, outbox->settings.topics.commands,
+                     (int32_t)command->shard, command->key, command->data, headers, count,
+                     -1, tag, err);
 }
 
-/* A policy that was set here is to be adopted by every other shard. PolicyChanged's data
- * has exactly the members of AdoptPolicy. */
-static int send_adoptions(struct outbox *outbox, struct queued *queued, uint64_t number,
-                          const struct event *event, const char *epoch, struct error *err)
+static int send_counted(struct outbox *outbox, struct queued *queued, uint64_t number,
+                        const struct followup *followup, const char *epoch,
+                        struct error *err)
+{
+    queued->outstanding++;
+    int code = send_own_command(outbox, followup, epoch, number, err);
+    if (code != 0)
+        queued->outstanding--;
+    return code;
+}
+
+static int send_to_all_others(struct outbox *outbox, struct queued *queued,
+                              uint64_t number, const struct followup *followup,
+                              const char *epoch, struct error *err)
 {
     const struct log_identity *identity = &outbox->settings.identity;
-    char id[48];
+    struct followup copy = *followup;
     int code = 0;
 
-    snprintf(id, sizeof id, "%u-%llu", identity->shard,
-             (unsigned long long)event->sequence);
-    for (uint32_t shard = 0; code == 0 && shard < identity->shards; shard++) {
-        if (shard == identity->shard)
-            continue;
-        queued->outstanding++;
-        code =
-            send_own_command(outbox, shard, bytes_str("policy"), "kinlog.AdoptPolicy.v1",
-                             bytes_str(id), event->data, epoch, number, err);
-        if (code != 0)
-            queued->outstanding--;
+    for (copy.shard = 0; code == 0 && copy.shard < identity->shards; copy.shard++) {
+        if (copy.shard != identity->shard)
+            code = send_counted(outbox, queued, number, &copy, epoch, err);
     }
     return code;
+}
+
+static int send_followup(struct outbox *outbox, struct queued *queued, uint64_t number,
+                         const struct event *event, const char *epoch, struct error *err)
+{
+    struct followup followup;
+
+    if (queued->effect.repeat_offset >= 0 && !followup_repeats(event))
+        return 0;
+    arena_reset(&outbox->arena);
+    int code = followup_of(&outbox->settings.identity, event, /* data= */ NULL,
+                           &outbox->arena, &followup, err);
+    if (code != 0)
+        return code < 0 ? code : 0;
+    return followup.all_others
+               ? send_to_all_others(outbox, queued, number, &followup, epoch, err)
+               : send_counted(outbox, queued, number, &followup, epoch, err);
+}
+
+/* What the events make this shard say to others. */
+static int send_followups(struct outbox *outbox, struct kv *kv, struct queued *queued,
+                          uint64_t number, const char *epoch, struct error *err)
+{
+    struct event_scan *scan = NULL;
+    struct event event;
+    int code = event_scan_open(kv, NULL, queued->effect.first_sequence,
+                               effect_end(&queued->effect), &scan, err);
+
+    while (code == 0 && (code = event_scan_next(scan, &event, err)) == 0)
+        code = send_followup(outbox, queued, number, &event, epoch, err);
+    event_scan_close(scan);
+    return code < 0 ? code : 0;
 }
 
 static int send_effect(struct outbox *outbox, struct kv *kv, struct queued *queued,
                        uint64_t number, const char *epoch, struct error *err)
 {
     struct answer answer;
-    struct event event;
     const struct effect *effect = &queued->effect;
-
     int code = 0;
 
     if (queued->answer != NULL)
@@ -427,16 +506,11 @@ static int send_effect(struct outbox *outbox, struct kv *kv, struct queued *queu
     else
         code = answer_from_log(outbox->maker, kv, NULL, effect->first_sequence,
                                effect->count, &answer, err);
-    if (code == 0)
+    if (code == 0 && !answer.waits)
         code = send_answer(outbox, queued, number, &answer, epoch, err);
-    if (code != 0 || effect->repeat_offset >= 0 || !bytes_equal_str(answer.key, "policy"))
-        return code;
-    arena_reset(&outbox->arena);
-    code = event_log_read(kv, NULL, effect->first_sequence, &outbox->arena, &event, err);
-    if (code == 0 && event.type->schema == &policy_changed_v1_schema &&
-        bytes_equal_str(event.command_type, "kinlog.SetPolicy.v1"))
-        code = send_adoptions(outbox, queued, number, &event, epoch, err);
-    return code;
+    return code == 0 && queued->follows
+               ? send_followups(outbox, kv, queued, number, epoch, err)
+               : code;
 }
 
 /* For tests alone: one answer has left, the next may. */
@@ -603,10 +677,14 @@ int outbox_tick(struct outbox *outbox, const struct epoch *epoch, int64_t now_ms
     epoch_text(epoch, text);
     snprintf(id, sizeof id, "tick-%u-%lld", outbox->settings.identity.shard,
              (long long)now_ms);
+    const struct followup tick = {
+        .shard = outbox->settings.identity.shard,
+        .type = "kinlog.Tick.v1",
+        .id = bytes_str(id),
+        .data = bytes_str("{}"),
+    };
     outbox->direct_outstanding++;
-    int code = send_own_command(outbox, outbox->settings.identity.shard, BYTES_ABSENT,
-                                "kinlog.Tick.v1", bytes_str(id), bytes_str("{}"), text,
-                                DIRECT_TAG, err);
+    int code = send_own_command(outbox, &tick, text, DIRECT_TAG, err);
     if (code != 0)
         outbox->direct_outstanding--;
     return code;

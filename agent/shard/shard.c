@@ -35,6 +35,7 @@
 #include "agent/shard/repair.h"
 #include "agent/shard/shard_internal.h"
 #include "events/event_log.h"
+#include "projections/request_view.h"
 
 #define BATCH_RECORDS_MAX 1000
 /* the longest sleep of an owner: alarms, cursor and timers wait as long */
@@ -400,11 +401,12 @@ static int answer_again(struct shard *shard, struct error *err)
     int code = event_scan_open(shard->kv, NULL, shard->status.answered + 1, UINT64_MAX,
                                &scan, err);
     while (code == 0 && (code = event_scan_next(scan, &event, err)) == 0) {
-        if (event.causation_id.data == NULL || event.index != 1)
+        bool alone = bytes_equal_str(event.command_type, "kinlog.Tick.v1");
+        if (event.causation_id.data == NULL || (event.index != 1 && !alone))
             continue;
         struct effect effect = {
             .first_sequence = event.sequence,
-            .count = event.count,
+            .count = alone ? 1 : event.count,
             .repeated = true,
             .repeat_offset = -1,
         };
@@ -418,6 +420,37 @@ static int answer_again(struct shard *shard, struct error *err)
             "answering %llu commands again: it is not known that their answers left",
             (unsigned long long)count);
     return code == 1 ? 0 : code;
+}
+
+/* What was asked of other shards and is not concluded is asked again, unless it is behind
+ * the answer cursor anyway. */
+static int ask_again(struct shard *shard, struct error *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct event event;
+    uint64_t number = 0;
+    int code;
+
+    while ((code = request_next_pending(core_views(shard->core), number, &number, err)) ==
+               0 &&
+           number <= shard->status.answered) {
+        arena_reset(&arena);
+        code = event_log_read(shard->kv, NULL, number, &arena, &event, err);
+        if (code != 0)
+            break;
+        struct effect effect = {
+            .first_sequence = number,
+            .count = event.count,
+            .repeated = true,
+            .repeat_offset = -1,
+        };
+        code = outbox_add(shard->outbox, &effect, /* events= */ NULL, err);
+        if (code != 0)
+            break;
+        number++;
+    }
+    arena_release(&arena);
+    return code < 0 ? code : 0;
 }
 
 /* ---- a batch ----------------------------------------------------------------------- */
@@ -441,8 +474,39 @@ static int bury(struct shard *shard, const struct record *record, const char *re
     return outbox_dead_letter(shard->outbox, record, reason, err);
 }
 
+static int add_effect(struct effects *effects, const struct effect *effect,
+                      struct error *err)
+{
+    if (effects->count == effects->capacity) {
+        size_t capacity =
+            effects->capacity == 0 ? BATCH_RECORDS_MAX : 2 * effects->capacity;
+        struct effect *items = realloc(effects->items, capacity * sizeof *items);
+        if (items == NULL)
+            return error_set(err, ERROR_NO_MEMORY, "out of memory for a batch's answers");
+        effects->items = items;
+        effects->capacity = capacity;
+    }
+    effects->items[effects->count++] = *effect;
+    return 0;
+}
+
+/* What a decision has for effect: one answer, or one for each event. */
+static int add_effects(struct effects *effects, const struct core_outcome *outcome,
+                       const struct effect *effect, struct error *err)
+{
+    struct effect each = *effect;
+    int code = 0;
+
+    if (!outcome->each_alone)
+        return add_effect(effects, effect, err);
+    each.count = 1;
+    for (uint32_t i = 0; code == 0 && i < effect->count; i++, each.first_sequence++)
+        code = add_effect(effects, &each, err);
+    return code;
+}
+
 static int decide_record(struct shard *shard, const struct record *record,
-                         struct effect *effects, size_t *effect_count, struct error *err)
+                         struct effects *effects, struct error *err)
 {
     struct core_outcome outcome;
     bool deadly = in_hand_is_deadly(shard->hand, record);
@@ -463,23 +527,24 @@ static int decide_record(struct shard *shard, const struct record *record,
     case CORE_REPEATED:
         break;
     }
-    struct effect *effect = &effects[(*effect_count)++];
-    memset(effect, 0, sizeof *effect);
-    effect->first_sequence = outcome.first_sequence;
-    effect->count = outcome.count;
-    effect->repeated = outcome.result == CORE_REPEATED;
-    effect->repeat_offset = effect->repeated ? record->offset : -1;
-    snprintf(effect->forwarded, sizeof effect->forwarded, "%.*s",
+    struct effect effect = {
+        .first_sequence = outcome.first_sequence,
+        .count = outcome.count,
+        .repeated = outcome.result == CORE_REPEATED,
+        .repeat_offset = outcome.result == CORE_REPEATED ? record->offset : -1,
+    };
+    snprintf(effect.forwarded, sizeof effect.forwarded, "%.*s",
              (int)outcome.forwarded.size,
              outcome.forwarded.data != NULL ? (const char *)outcome.forwarded.data : "");
-    return effect->repeated ? note_repeat(shard, effect, err) : 0;
+    code = add_effects(effects, &outcome, &effect, err);
+    return code == 0 && effect.repeated ? note_repeat(shard, &effect, err) : code;
 }
 
 static int handle_record(struct shard *shard, const struct record *record,
-                         struct effect *effects, size_t *effect_count, struct error *err)
+                         struct effects *effects, struct error *err)
 {
     in_hand_take(shard->hand, record, record);
-    int code = decide_record(shard, record, effects, effect_count, err);
+    int code = decide_record(shard, record, effects, err);
     in_hand_release(shard->hand);
     return code;
 }
@@ -561,13 +626,13 @@ static const struct core_event *events_of(const struct core *core,
 static int handle_batch(struct shard *shard, const struct record *records, size_t count,
                         struct error *err)
 {
-    static _Thread_local struct effect effects[BATCH_RECORDS_MAX];
-    size_t effect_count = 0;
+    struct effects *effects = &shard->effects;
     int code = 0;
 
+    effects->count = 0;
     CRASH_POINT("batch.begin");
     for (size_t i = 0; code == 0 && i < count; i++) {
-        code = handle_record(shard, &records[i], effects, &effect_count, err);
+        code = handle_record(shard, &records[i], effects, err);
         CRASH_POINT("batch.record");
     }
     if (code == 0)
@@ -575,13 +640,13 @@ static int handle_batch(struct shard *shard, const struct record *records, size_
     if (code == 0)
         code = forget_repeats(shard, err);
     if (code == 0)
-        code = commit_batch(shard, records, count, effect_count, err);
+        code = commit_batch(shard, records, count, effects->count, err);
     CRASH_POINT("batch.committed");
     if (code == 0)
         code = publish_batch(shard, err);
-    for (size_t i = 0; code == 0 && i < effect_count; i++)
-        code = outbox_add(shard->outbox, &effects[i], events_of(shard->core, &effects[i]),
-                          err);
+    for (size_t i = 0; code == 0 && i < effects->count; i++)
+        code = outbox_add(shard->outbox, &effects->items[i],
+                          events_of(shard->core, &effects->items[i]), err);
     core_next_batch(shard->core);
     if (code == 0 && !shard->seen_anchor.set)
         code = anchor_load(shard->kv, &shard->seen_anchor, err);
@@ -849,6 +914,8 @@ static int claim_and_own(struct shard *shard, struct error *err)
     if (code == 0)
         code = publish_rest(shard, err);
     if (code == 0)
+        code = ask_again(shard, err);
+    if (code == 0)
         code = answer_again(shard, err);
     if (code == 0)
         code = load_repeats(shard, err);
@@ -892,11 +959,11 @@ static void wait_before_retry(struct shard *shard, bool from_outside)
     shard->tried_ms = clock_monotonic_ms();
 }
 
-/* Another agent has claimed the shard: this one keeps its store in step by reading the
+/* Another agent owns the shard, or is to: this one keeps its store in step by reading the
  * topic. What goes wrong with the reading is no reason to claim: it reads again. */
 static int be_follower(struct shard *shard, struct error *err)
 {
-    log_write(4, shard->name, "deposed: %s; following the topic from now on",
+    log_write(4, shard->name, "following the topic from now on: %s",
               shard->status.reason);
     give_up_ownership(shard);
     int code = core_abandon(shard->core, err);
@@ -1030,6 +1097,7 @@ bool shard_try_join(struct shard *shard)
     if (pthread_tryjoin_np(shard->thread, NULL) != 0)
         return false;
     close(shard->wake_fd);
+    free(shard->effects.items);
     free(shard);
     return true;
 }

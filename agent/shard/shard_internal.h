@@ -15,7 +15,16 @@
 #include "agent/shard/shard.h"
 
 #define ALARM_REPEAT_MS 60000
-#define DEPOSED 2 /* positive result: another agent has claimed the shard */
+/* Positive result: it may follow, not own. Another agent has claimed the shard, or its
+ * rules are not known here; the status says which. */
+#define DEPOSED 2
+
+/* The effects of a batch: at least one for each record that leaves an event. */
+struct effects {
+    struct effect *items;
+    size_t count;
+    size_t capacity;
+};
 
 struct shard {
     struct shard_settings settings;
@@ -52,6 +61,7 @@ struct shard {
     int64_t position_sent;
     int64_t batch_ms; /* when records were last asked for, and how many there were */
     size_t batch_records;
+    struct effects effects; /* of the batch under construction; its memory is kept */
     int64_t witness_ms;
     struct anchor seen_anchor; /* consumed before the last recheck, or first of all */
     int64_t recheck_ms;
@@ -68,7 +78,7 @@ int shard_open_core(struct shard *shard, struct error *err);
 int shard_commit(struct shard *shard, bool sync, struct error *err);
 
 /* takeover.c: claims the shard and brings its store to what the topic says, up to the
- * claim. 0: it may own; DEPOSED: somebody claimed at the same time; ERROR_STOPPED; or
+ * claim. 0: it may own; DEPOSED: the log's rules are not known; ERROR_STOPPED; or
  * negative. */
 int shard_take_over(struct shard *shard, struct error *err);
 /* Follows the topic until stop or reopen is wanted. */

@@ -190,6 +190,8 @@ int site_init(const struct config *config, site_notice_fn notice, void *context,
 
     int code = require_site(config, err);
     if (code == 0)
+        code = store_folder_check_new(config->data_dir, err);
+    if (code == 0)
         code = prepare_topics(config, notice, context, &identity.shards, err);
     if (code == 0)
         code = find_log(config, &found, err);
@@ -279,6 +281,8 @@ int site_join(const struct config *config, const char *key_file, site_notice_fn 
     int code = site_key_read(key_file, site_key, err);
     if (code == 0)
         code = require_site(config, err);
+    if (code == 0)
+        code = store_folder_check_new(config->data_dir, err);
     if (code == 0)
         code = prepare_topics(config, notice, context, &shards, err);
     if (code == 0)

@@ -40,6 +40,23 @@ struct meeting {
 
 /* ---- step 3: one valid event of the topic meets the store -------------------------- */
 
+/* Both versions: the store keeps the one, the topic the other, and whoever is to find out
+ * which is right knows them by type and chain. */
+static void name_versions(const struct shard *shard, const struct event *stored,
+                          const struct event *event)
+{
+    struct buf text = BUF_INIT;
+
+    buf_printf(&text, "event %llu is %s with chain ", (unsigned long long)event->sequence,
+               stored->type->type);
+    base64url_append(&text, stored->chain, SHA256_SIZE);
+    buf_printf(&text, " in the store, and %s with chain ", event->type->type);
+    base64url_append(&text, event->chain, SHA256_SIZE);
+    buf_append_str(&text, " in the topic");
+    log_write(4, shard->name, "%s", buf_cstr(&text));
+    buf_release(&text);
+}
+
 static int compare_event(struct meeting *meeting, const struct event *event,
                          struct error *err)
 {
@@ -54,6 +71,8 @@ static int compare_event(struct meeting *meeting, const struct event *event,
                          (unsigned long long)event->sequence);
     bool differs = code == 0 && memcmp(own.chain, event->chain, SHA256_SIZE) != 0 &&
                    !PLANTED(tail_adopted_without_reading);
+    if (differs)
+        name_versions(shard, &own, event);
     arena_release(&arena);
     if (!differs)
         return code;
@@ -235,20 +254,30 @@ static int poll_events(struct source *events, const struct record **ret_records,
                      "the events topic has changed while it was read: looking again");
 }
 
+static int take_records(struct meeting *meeting, const struct record *records,
+                        size_t count, struct error *err)
+{
+    struct reader_sink sink = {on_event, on_repeat, meeting};
+    int code = 0;
+
+    for (size_t i = 0; code == 0 && i < count; i++)
+        code = reader_take(meeting->reader, &records[i], &sink, err);
+    return code;
+}
+
 /* Takes one poll's records up to and including offset `last`. */
 static int read_some(struct meeting *meeting, int64_t last, int64_t *ret_next,
                      struct error *err)
 {
-    struct reader_sink sink = {on_event, on_repeat, meeting};
     const struct record *records;
-    size_t count;
+    size_t count, wanted = 0;
 
     int code = poll_events(meeting->events, &records, &count, err);
-    for (size_t i = 0; code == 0 && i < count && records[i].offset <= last; i++) {
-        code = reader_take(meeting->reader, &records[i], &sink, err);
-        *ret_next = records[i].offset + 1;
-    }
-    return code;
+    if (code != 0)
+        return code;
+    while (wanted < count && records[wanted].offset <= last)
+        *ret_next = records[wanted++].offset + 1;
+    return take_records(meeting, records, wanted, err);
 }
 
 /* Only the end is synced: nothing is decided or answered before it, and what a crash takes
@@ -431,12 +460,30 @@ static int claim_shard(struct shard *shard, int64_t *ret_offset, struct error *e
     return code;
 }
 
+/* Who does not know the log's rules may follow, not own (design section 4). */
+static int check_rules(struct shard *shard)
+{
+    uint32_t rules = core_head(shard->core)->rules;
+
+    if (rules <= RULES_MAX)
+        return 0;
+    snprintf(shard->status.reason, sizeof shard->status.reason,
+             "the log follows rules %u, this version knows %d: it may follow, not own. "
+             "Run a newer version",
+             rules, RULES_MAX);
+    return DEPOSED;
+}
+
 int shard_take_over(struct shard *shard, struct error *err)
 {
     struct meeting meeting = {.shard = shard};
     int64_t offset;
 
-    int code = claim_shard(shard, &offset, err);
+    /* Before the claim, which would take the shard from one that does know them; and
+     * again, since the topic may tell more than the store. */
+    int code = check_rules(shard);
+    if (code == 0)
+        code = claim_shard(shard, &offset, err);
     CRASH_POINT("claim.sent");
     if (code == 0)
         code = meet_topic(&meeting, offset, err);
@@ -458,12 +505,8 @@ int shard_take_over(struct shard *shard, struct error *err)
         code = error_set(err, ERROR_CONFLICT,
                          "neither store nor topic holds a log: join again with `kinlog "
                          "init --join KEYFILE`");
-    if (code == 0 && core_head(shard->core)->rules > RULES_MAX)
-        code = error_set(err, ERROR_VERSION,
-                         "the log follows rules %u, this version knows %d: it may "
-                         "follow, not own. Run a newer "
-                         "version",
-                         core_head(shard->core)->rules, RULES_MAX);
+    if (code == 0)
+        code = check_rules(shard);
     if (code == 0) {
         shard->status.epoch = shard->epoch;
         core_set_epoch(shard->core, &shard->epoch);
@@ -475,15 +518,29 @@ int shard_take_over(struct shard *shard, struct error *err)
 
 /* ---- following --------------------------------------------------------------------- */
 
+/* Over a broken connection nothing is read on: the record at the mark may be another one
+ * now (design section 5, claims R3). */
+static int follow_some(struct meeting *meeting, struct error *err)
+{
+    const struct record *records;
+    size_t count;
+    int code = poll_events(meeting->events, &records, &count, err);
+
+    if (code == 0 && source_broke(meeting->events)) {
+        code = error_set(err, ERROR_KAFKA, "the connection to a broker broke");
+        err->retriable = true;
+    }
+    return code != 0 ? code : take_records(meeting, records, count, err);
+}
+
 static int follow_on(struct meeting *meeting, struct error *err)
 {
     struct shard *shard = meeting->shard;
-    int64_t next;
     int code = 0;
 
     while (code == 0 && !shard_stopping(shard) && !atomic_load(&shard->reopen_wanted)) {
         uint64_t before = core_head(shard->core)->sequence;
-        code = read_some(meeting, INT64_MAX, &next, err);
+        code = follow_some(meeting, err);
         if (code == 0 &&
             (note_progress(meeting) || core_head(shard->core)->sequence != before))
             code = commit_adopted(meeting, /* sync= */ true, err);

@@ -14,7 +14,9 @@
 #define TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
 #define DAY_MS INT64_C(86400000)
 
-#define RFC3339_SIZE 25      /* "2026-01-31T23:59:59.999Z" and NUL */
+#define RFC3339_SIZE 25 /* "2026-01-31T23:59:59.999Z" and NUL */
+/* domain.md 0.1: "never happened" */
+#define CIM_DATETIME_NEVER "00000000000000.000000+***"
 #define CIM_DATETIME_SIZE 26 /* "20260131235959.999000+000" and NUL */
 
 void rfc3339_format(int64_t time_ms, char ret_text[RFC3339_SIZE]);

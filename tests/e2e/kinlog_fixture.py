@@ -30,6 +30,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "lib"))
 
 from kafka_broker import Broker, BrokerError  # noqa: E402
+from kafka_proxy import Proxy  # noqa: E402
 
 KINLOG = ROOT / os.environ.get("OUT", "build") / "kinlog"
 LOGS = ROOT / "build" / "test-logs" / "agents"
@@ -359,6 +360,16 @@ class Site:
         return self.broker.produce(self.topic("commands"), value, key=key, headers=list(headers),
                                    partition=partition, timestamp_ms=timestamp_ms)
 
+    def check_serves(self):
+        """The agent takes the next command, and has kept what it took before."""
+        before = self.ndjson("list", "devices")
+        answer = self.ask("RegisterDevice", {"ResourceID": len(before) + 1, "Name": "next"})
+        if answer.data["Outcome"] != "accepted":
+            raise AssertionError(f"the next command was not served: {answer.data}")
+        after = sorted(self.ndjson("list", "devices"), key=lambda device: device["ResourceID"])
+        if [device["ResourceID"] for device in after] != list(range(1, len(before) + 2)):
+            raise AssertionError(f"devices were lost: {before} became {after}")
+
     def ask(self, command, data=None, timeout_s=20, **options):
         """send() and answer() in one."""
         source = options.get("source")
@@ -484,6 +495,17 @@ class KinlogTest(unittest.TestCase):
         if init and start:
             site.start()
         return site
+
+    def proxied_site(self, **options):
+        """A new site whose agent reaches the broker through a proxy, and the proxy; agents that join do directly.
+        Needs broker_proxied."""
+        proxy = Proxy(self.broker)
+        self.addCleanup(proxy.close)
+        site = self.site(start=False, **options)
+        direct = site.agent.config_path.read_text()
+        site.agent.config_path.write_text(direct.replace(self.broker.bootstrap, proxy.bootstrap))
+        site.start()
+        return site, proxy
 
     def _close(self, site):
         LOGS.mkdir(parents=True, exist_ok=True)

@@ -4,7 +4,6 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import json
-import time
 import unittest
 from datetime import datetime, timedelta, timezone
 
@@ -302,6 +301,14 @@ class Envelopes(AffinityTest):
         self.assertEqual((again.value, again.partition, dict(again.headers)["ce_repeated"]),
                          (record.value, record.partition, b"true"))
         self.assertEqual(site.answers(elsewhere), [])
+        # A topic that was missing gets its answers once it is there.
+        self.broker.create_topic("no.such.topic", partitions=2)
+
+        def answered():
+            site.send("CreateRelationship", {"MachineResourceId": DEVICE, "UserAccountName": USER, "SourceId": 5},
+                      id=missing)
+            return self.broker.read("no.such.topic")
+        wait_until(answered, 20, "an answer in the topic made since", site)
 
     # expirytime is held against the broker's time of arrival.
     def test_expiry(self):
@@ -318,9 +325,10 @@ class Envelopes(AffinityTest):
         # Expiry comes before what is not found. A repeat is answered however late it is.
         self.refused(site, OTHER, "expirytime", "AddSource", {**wanted, "ResourceID": 9},
                      attributes={"expirytime": "2020-01-01T00:00:00Z"})
-        soon = {"attributes": {"expirytime": rfc3339(datetime.now(timezone.utc) + timedelta(seconds=2))}}
+        expiry = datetime.now(timezone.utc) + timedelta(seconds=5)
+        soon = {"attributes": {"expirytime": rfc3339(expiry)}}
         self.accepted(site, "AddSource", {**wanted, "SourceId": 6}, id="soon", **soon)
-        time.sleep(2.5)
+        wait_until(lambda: datetime.now(timezone.utc) > expiry, 20, "the expiry", site)
         again = site.ask("AddSource", {**wanted, "SourceId": 6}, id="soon", **soon)
         self.assertEqual((again.repeated, again.data["Outcome"]), (True, "accepted"))
 
@@ -388,8 +396,8 @@ class Shards(AffinityTest):
         devices = self.devices_by_shard(site)
         for device in devices:
             self.assertEqual(self.create(site, 2, device=device).data["ReturnValue"], NOT_FOUND)
-        defaults = [("approval.sources", ""), ("core.rules", "1"), ("devices.unknown", "refuse"), ("usage.days", "0"),
-                    ("usage.minutes", "0")]
+        defaults = [("approval.sources", ""), ("core.rules", "1"), ("devices.unknown", "refuse"),
+                    ("requests.timeout", "30"), ("usage.days", "0"), ("usage.minutes", "0")]
         self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)], defaults)
         changed = site.cli("policy", "set", "devices.unknown=stub")
         self.assertEqual(changed.code, 0, changed.out + changed.err)

@@ -101,6 +101,16 @@ class DeadlyCommand(KinlogTest):
         for id in sent:
             self.assertEqual(site.answers(id), [])
 
+    def wait_for_epochs_after(self, site, epochs):
+        """Waits until every shard is owned under another epoch; returns these."""
+        present = {}
+
+        def owned_anew():
+            present.update({number: (shard["Role"], shard["Epoch"]) for number, shard in site.status().items()})
+            return all(role == "owner" and epoch != epochs.get(number) for number, (role, epoch) in present.items())
+        wait_until(owned_anew, 60, "the shards to be owned again", site)
+        return {number: epoch for number, (_, epoch) in present.items()}
+
     def check_answered_once(self, site, ids):
         for id in ids:
             answer = site.answer(id)
@@ -164,14 +174,15 @@ class DeadlyCommand(KinlogTest):
         site = self.site(shards=2, start=False)
         supervisor = self.supervised(site)
         load = Load(site)
-        load.start(20 * 400)
         chance = random.Random(7)
+        epochs = {}
         for times in range(1, 21):
-            answered = len(load.answers())
-            wait_until(lambda: len(load.answers()) > answered or not load.unanswered(), 30, "answers", site)
+            load.send(400)
+            epochs = self.wait_for_epochs_after(site, epochs)
             supervisor._stop.wait(chance.random() * 0.2)
             site.signal(9)
             wait_until(lambda: len(supervisor.deaths) == times, 30, "the death", site)
+        self.wait_for_epochs_after(site, epochs)
         load.check(self)
         self.assertEqual([shard["DeadLettered"] for shard in site.status().values()], [0, 0])
         self.assertEqual(site.dead_letters(), [])

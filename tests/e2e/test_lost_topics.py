@@ -18,6 +18,8 @@ OTHER_CLUSTER = "a2lubG9nLXRlc3RzLTAwMg"
 
 class LostTopics(KinlogTest):
 
+    broker_proxied = True
+
     def setUp(self):
         self.devices = [[d for d in range(1, 200) if self.shard_of(d) == shard] for shard in range(2)]
 
@@ -29,9 +31,9 @@ class LostTopics(KinlogTest):
         """One command of that shard, answered."""
         return site.ask("RegisterDevice", {"ResourceID": self.devices[shard][0], "Name": name}, **options)
 
-    def begun(self, count=200, **options):
+    def begun(self, count=200, site=None):
         """A site with two shards and some history, at rest."""
-        site = self.site(shards=2, **options)
+        site = site or self.site(shards=2)
         load = Load(site)
         load.send(count)
         load.wait_answers(self)
@@ -42,6 +44,13 @@ class LostTopics(KinlogTest):
     def content(self, agent):
         return {number: (shard["Sequence"], shard["Chain"], shard["Digests"])
                 for number, shard in agent.status().items()}
+
+    def copied_agent(self, site):
+        """An agent on the data folder that was copied before."""
+        agent = Agent(site, "other")
+        shutil.copytree(site.folder / "copy", agent.data_dir)
+        site.agents.append(agent)
+        return agent
 
     def make_anew(self, site, what, partitions=2):
         """The topic deleted and created again with the same settings."""
@@ -389,12 +398,6 @@ class Events(LostTopics):
         self.owns(site)
         self.assertEqual(self.content(site.agent), theirs)
 
-    def copied_agent(self, site):
-        agent = Agent(site, "other")
-        shutil.copytree(site.folder / "copy", agent.data_dir)
-        site.agents.append(agent)
-        return agent
-
     # Store and topic both lost their end, which the witness remembers.
     def test_both_short(self):
         site, load = self.begun(60)
@@ -423,36 +426,28 @@ class Events(LostTopics):
 class Cut(LostTopics):
     """The broker dies and comes back without the newest records of a partition, as after a power cut."""
 
-    def cut(self, topic, end):
-        """Kills the broker, takes the batches of partition 0 from offset `end` on away, starts it again; returns
-        where the partition ends now."""
+    def cut(self, *cuts):
+        """Kills the broker, takes the batches of each topic's partition 0 from an offset on away, starts it again;
+        returns where the last of them ends now. cuts: (topic, offset)"""
         broker = self.broker
         broker.kill()
-        end = broker.cut_log(topic, 0, end)
+        ends = [broker.cut_log(topic, 0, end) for topic, end in cuts]
         broker.start()
-        return end
+        return ends[-1]
 
-    def busy(self):
-        """A site in full flight, killed while its store was ahead of what it knew the topic to hold: the broker is
-        frozen, and what the agent has fetched is decided and not acknowledged."""
-        site, load = self.begun()
-        for attempt in range(20):
-            site.stop()
-            load.send(15000)
-            site.start()
-            time.sleep(0.02 * (attempt % 4))
-            self.broker.freeze()
-            try:
-                time.sleep(0.3)
-                site.kill()
-            finally:
-                self.broker.thaw()
-            state = site.status()[0]
-            if state["Sequence"] > state["Published"] > 0:
-                return site, load, state
-            site.start()
-            load.wait_answers(self)
-        self.fail("the store was never ahead of the topic")
+    def ahead(self):
+        """A site in full flight, killed while its store was ahead of what it knew the topic to hold: what it had
+        published was on its way, and has arrived since."""
+        site, proxy = self.proxied_site(shards=2)
+        _, load = self.begun(site=site)
+        end = self.broker.watermarks(site.topic("events"), 0)[1]
+        proxy.hold(site.topic("events"))
+        load.send(1000)
+        wait_until(lambda: site.status()[0]["Sequence"] > site.status()[0]["Published"] + 10, 30, "a tail", site)
+        site.kill()
+        proxy.release()
+        wait_until(lambda: self.broker.watermarks(site.topic("events"), 0)[1] > end + 5, 30, "what was held", site)
+        return site, load, site.status()[0]
 
     def test_events_below_the_mark(self):
         """Events that were answered are gone from the topic, under a running agent: it stops and says so, before
@@ -461,7 +456,7 @@ class Cut(LostTopics):
         for number in range(3):
             self.ask(site, 0, name=f"A{number}")
         last = site.status()[0]["Sequence"]
-        end = self.cut(site.topic("events"), site.events(0)[-2].offset)
+        end = self.cut((site.topic("events"), site.events(0)[-2].offset))
         id = site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": "new"})
         self.wait_stopped(site, 0, "holds the log up to event", f"had acknowledged event {last}",
                           "was emptied, made anew or cut", "rebuild --republish")
@@ -476,13 +471,66 @@ class Cut(LostTopics):
 
     def test_events_above_the_mark(self):
         """Only events that nobody was answered about are gone: the agent publishes them again by itself."""
-        site, load, state = self.busy()
-        published = next(event for event in read_logs(site)[0].events if event.sequence == state["Published"])
-        self.cut(site.topic("events"), published.offset + 1)
+        site, load, state = self.ahead()
+        log = read_logs(site)[0].events
+        self.assertGreater(len(log), state["Published"])
+        self.cut((site.topic("events"), log[state["Published"] - 1].offset + 1))
+        self.assertEqual(len(read_logs(site)[0].events), state["Published"])
         site.start()
         self.owns(site)
         load.check(self)
         self.check_joined(site)
+
+    def following(self):
+        """A site whose first agent follows and has all, and the second one, which owns."""
+        site, load = self.begun()
+        second = site.another()
+        for name in ("A0", "A1", "A2"):
+            for shard in range(2):
+                self.ask(site, shard, name=name)
+        wait_until(lambda: {s["Role"] for s in site.status().values()} == {"follower"}
+                   and self.content(site.agent) == self.content(second), 30, "a follower that has all", site)
+        return site, second
+
+    def test_published_again(self):
+        """Events are gone that a follower has read; where they stood the owner claims, and publishes them again behind
+        that. The follower, which looked away meanwhile, would take all that follows for a stranger's."""
+        site, second = self.following()
+        site.signal(signal.SIGSTOP)
+        self.cut((site.topic("events"), site.events(0)[-3].offset))
+        site.forget()
+        self.wait_stopped(second, 0, "holds the log up to event", others=False)
+        self.rebuild(second, 0, "--republish")
+        second.start()
+        for name in ("B0", "B1", "B2"):
+            self.ask(site, 0, name=name)
+        site.signal(signal.SIGCONT)
+        wait_until(lambda: self.content(site.agent)[0] == self.content(second)[0], 30, "the follower", site)
+
+    def test_filled_up_again(self):
+        """Commands and events are gone, and another owner, who never had them, fills the topics up again: a follower
+        that had read them sees that its last record is not there any more, and stops with both versions named."""
+        site, load = self.begun()
+        site.stop()
+        shutil.copytree(site.data_dir, site.folder / "copy")
+        cuts = [(site.topic(what), self.broker.watermarks(site.topic(what), 0)[1]) for what in ("events", "commands")]
+        site.start()
+        second = site.another()
+        for name in ("first 0", "first 1", "first 2"):
+            answers = [self.ask(site, shard, name=name).data for shard in range(2)]
+        wait_until(lambda: {s["Role"] for s in site.status().values()} == {"follower"}
+                   and self.content(site.agent) == self.content(second), 30, "a follower that has all", site)
+        second.stop()
+        site.signal(signal.SIGSTOP)
+        self.cut(*cuts)
+        site.forget()
+        third = self.copied_agent(site).start()
+        for number in range(9):
+            site.send("RegisterDevice", {"ResourceID": self.devices[0][0], "Name": f"second {number}"})
+        wait_until(lambda: third.status()[0]["Lag"] == 0, 30, "the other history", third)
+        site.signal(signal.SIGCONT)
+        self.wait_stopped(site, 0, f"store and topic differ at event {answers[0]['Sequence'] - 2}", others=False)
+        self.assertEqual(third.status()[0]["Role"], "owner")
 
     def test_commands_decided(self):
         """Commands that were decided are gone from the topic: offsets will be used again, so the agent stops."""
@@ -490,7 +538,7 @@ class Cut(LostTopics):
         for number in range(3):
             self.ask(site, 0, name=f"A{number}")
         next_offset = site.status()[0]["CommandOffset"]
-        end = self.cut(site.topic("commands"), next_offset - 2)
+        end = self.cut((site.topic("commands"), next_offset - 2))
         site.forget()
         self.wait_stopped(site, 0, f"ends at offset {end}", f"has decided commands up to {next_offset - 1}",
                           "rebuild --commands-from")
@@ -507,7 +555,7 @@ class Cut(LostTopics):
         site.stop()
         offset = site.status()[0]["CommandOffset"]
         lost = [site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": f"lost {n}"}) for n in range(9)]
-        self.assertEqual(self.cut(site.topic("commands"), offset), offset)
+        self.assertEqual(self.cut((site.topic("commands"), offset)), offset)
         kept = site.send("RegisterDevice", {"ResourceID": self.devices[0][1], "Name": "kept"})
         site.start()
         self.assertEqual(site.answer(kept).data["Outcome"], "accepted")

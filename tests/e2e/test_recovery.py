@@ -3,13 +3,17 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
+import base64
+import json
 import shutil
 import signal
 import time
 import unittest
 
+from kafka_broker import Record
 from kinlog_fixture import KinlogTest, wait_until
 from load import Load, read_logs
+from strict_reader import Event, base64url, next_chain, read_log
 
 
 class Recovery(KinlogTest):
@@ -289,6 +293,49 @@ class TwoAgents(KinlogTest):
         site.restart()
         load.check(self)
 
+    # Rules that only a newer version knows: this one does not decide under them, it follows. Once it knows of
+    # them it no longer claims, so it takes the shard from nobody.
+    def test_newer_rules(self):
+        site = self.site()
+        load = Load(site)
+        load.send(20)
+        load.wait_answers(self)
+        site.stop()
+        self.raise_rules(site)
+        claims = len(site.claims())
+        for times in (1, 2):
+            site.start()
+            shard = site.status()[0]
+            self.assertEqual((shard["Role"], shard["Rules"]), ("follower", 2))
+            self.assertIn("Run a newer version", shard["Reason"])
+            self.assertEqual(len(site.claims()), claims + 1, "only the first start did not know")
+            site.stop()
+        site.start()
+        sequence = self.raise_rules(site)
+        wait_until(lambda: site.status()[0]["Sequence"] == sequence, 20, "the newer agent's event", site)
+        self.assertEqual(site.status()[0]["Role"], "follower")
+
+    def raise_rules(self, site):
+        """Claims, and publishes a PolicyChanged, as an agent of a newer version would. Returns its sequence."""
+        records = self.broker.read(site.topic("events"), partition=0)
+        log = read_log(records)
+        last, (_, _, claim) = log.events[-1], log.claims[-1]
+        epoch = {**claim, "Id": f"{len(records):032x}", "Floor": len(records), "Rules": 2}
+        self.broker.produce(site.topic("events"), json.dumps(epoch).encode(), key=b"kinlog:claim", partition=0)
+        headers = {"ce_specversion": b"1.0", "content-type": b"application/json",
+                   "ce_id": f"0-{last.sequence + 1}".encode(), "ce_source": last.headers["ce_source"],
+                   "ce_type": b"kinlog.PolicyChanged.v1", "ce_time": last.headers["ce_time"],
+                   "ce_subject": b"policy/core.rules", "ce_causationid": f"rules-{len(records)}".encode(),
+                   "ce_causationsource": b"/newer",
+                   "ce_command": f"{last.command_offset + 1};1/1;{'A' * 22};kinlog.SetPolicy.v1".encode(),
+                   "ce_chain": b"", "kinlog_epoch": f"{len(records)};{epoch['Id']}".encode()}
+        value = json.dumps({"Name": "core.rules", "Value": "2", "Revision": last.sequence}, separators=(",", ":"))
+        event = Event(Record(None, 0, 0, 0, "", b"policy", value.encode(), list(headers.items())))
+        headers["ce_chain"] = base64url(next_chain(base64.urlsafe_b64decode(last.chain + b"="), event))
+        self.broker.produce(site.topic("events"), value.encode(), key=b"policy", headers=list(headers.items()),
+                            partition=0)
+        return event.sequence
+
     # Two valid events that differ at one sequence: nobody decides which is true. The shard stops and says so.
     def test_two_truths(self):
         site = self.site()
@@ -304,6 +351,8 @@ class TwoAgents(KinlogTest):
         self.assertEqual(shard["Role"], "stopped")
         self.assertIn(f"event {last.sequence}", shard["Reason"])
         self.assertEqual(shard["Sequence"], last.sequence, "the store was changed")
+        self.assertIn(f"chain {last.chain.decode()} in the store, and", site.log_text())
+        self.assertIn(f"chain {'A' * 43} in the topic", site.log_text())
         joined = site.another()
         shard = joined.status()[0]
         self.assertEqual(shard["Role"], "stopped")

@@ -13,6 +13,7 @@
 
 static uint32_t wanted, allocations, failed;
 static bool armed, lasting;
+static _Thread_local bool spared;
 
 void alloc_faults_arm(uint32_t nth, bool lasts)
 {
@@ -30,6 +31,11 @@ uint32_t alloc_faults_lift(void)
     return failed;
 }
 
+void alloc_faults_spare(bool wanted_so)
+{
+    spared = wanted_so;
+}
+
 uint32_t alloc_faults_count(void)
 {
     return __atomic_load_n(&allocations, __ATOMIC_SEQ_CST);
@@ -37,7 +43,7 @@ uint32_t alloc_faults_count(void)
 
 static bool fails(void)
 {
-    if (!__atomic_load_n(&armed, __ATOMIC_SEQ_CST))
+    if (spared || !__atomic_load_n(&armed, __ATOMIC_SEQ_CST))
         return false;
     uint32_t number = __atomic_add_fetch(&allocations, 1, __ATOMIC_SEQ_CST);
     if (wanted == 0 || number < wanted || (number > wanted && !lasting))

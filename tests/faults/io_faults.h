@@ -1,12 +1,9 @@
 /* io_faults.h - makes the n-th input/output call on files below one folder fail.
  *
- * io_faults.c stands in front of libc's functions: preloaded (io_faults.so) into a whole
- * agent, or linked into a test program, whose functions the libraries then find first.
- * Sockets, pipes, eventfds and files elsewhere are never touched.
+ * io_faults.c stands in front of libc's functions: linked into a test program, it is found
+ * first by the libraries. Sockets, pipes, eventfds and files elsewhere are never touched.
  *
- * What is to fail stands in a struct io_faults in shared memory: of the file that
- * IO_FAULTS names, so that another process can read the counts and lift a fault while the
- * program runs; or, without IO_FAULTS, of anonymous memory, which children share.
+ * What is to fail stands in memory that the program's children share.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef TESTS_FAULTS_IO_FAULTS_H
@@ -40,7 +37,6 @@ enum io_manner {
     IO_SHORT  /* a write writes half of it and says so; what it cannot do fails */
 };
 
-/* All numbers are 32 bit, in the machine's order, and in this order in the file. */
 struct io_faults {
     uint32_t armed;  /* 0 = nothing fails; calls are counted all the same */
     uint32_t kinds;  /* bits of enum io_kind: what counts, and may fail */

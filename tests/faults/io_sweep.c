@@ -457,6 +457,7 @@ static void live(const struct scenario *scenario, const struct ailment *ailment,
     faults->armed = 1;
     scenario->run(&life);
     faults->armed = 0;
+    faults->kinds = 0; /* what follows is not counted */
     persist(&life, tell, /* readable= */ false);
     check_end(&life);
     _exit(0);

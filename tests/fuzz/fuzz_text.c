@@ -12,6 +12,7 @@
 #include "agent/cli/answer_text.h"
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
+#include "agent/cli/complete.h"
 #include "agent/cli/send_value.h"
 #include "agent/cli/user_filter.h"
 #include "events/base/datetime.h"
@@ -117,11 +118,24 @@ static void try_send(char *const *words, int count)
     buf_release(&json);
 }
 
+/* For what is printed. */
+static FILE *nowhere(void)
+{
+    static FILE *out;
+
+    if (out == NULL)
+        out = fopen("/dev/null", "w");
+    expect(out != NULL);
+    return out;
+}
+
 static void try_command_line(char **words, int count)
 {
     struct cli cli;
     struct cli_arguments arguments;
     struct error err = {0};
+
+    complete_print(nowhere(), count, words);
     int code = cli_parse(&cli, count, words, &arguments, &err);
 
     expect(code == 0 || code == ERROR_USAGE);
@@ -131,17 +145,13 @@ static void try_command_line(char **words, int count)
 
 static void try_answer(struct bytes text)
 {
-    static FILE *out;
     struct answer_summary summary;
     struct error err = {0};
 
-    if (out == NULL)
-        out = fopen("/dev/null", "w");
-    expect(out != NULL);
     if (text.data == NULL)
         return;
     if (answer_read(text, &summary, &err) == 0)
-        answer_print(out, text);
+        answer_print(nowhere(), text);
     else
         expect(err.text[0] != '\0');
 }

@@ -135,7 +135,7 @@ void apply_decision(struct decide_fixture *fixture, const char *type)
         fixture->events[i] = (struct event){
             .time_ms = fixture->next.time_ms,
             .causation_id = id,
-            .causation_source = bytes_str("/test"),
+            .causation_source = bytes_str(FIXTURE_SOURCE),
             .has_command = true,
             .command_offset = fixture->offset,
             .index = (uint32_t)i + 1,
@@ -155,6 +155,8 @@ void run(struct decide_fixture *fixture, const char *name, const char *json)
     arena_reset(&fixture->arena);
     fixture->offset++;
     fixture->next.type = type;
+    fixture->next.sequence = fixture->sequence + 1;
+    fixture->next.source = bytes_str(FIXTURE_SOURCE);
     fixture->next.params = decode_command(fixture, type, json);
     struct param_fault fault = command_check(type, fixture->next.params, NULL);
     if (fault.text != NULL)

@@ -12,6 +12,7 @@
 #include "agent/decide/decide.h"
 #include "projections/views.h"
 
+#define FIXTURE_SOURCE "/test"        /* of every command */
 #define FIXTURE_TIME_MS 1767225600000 /* 2026-01-01T00:00:00Z */
 
 struct decide_fixture {

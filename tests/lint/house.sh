@@ -1,12 +1,12 @@
 #!/bin/bash
 # house.sh - rules of the house that no compiler knows: banned functions, licence lines, header guards,
-# own header first, no unfinished work.
+# own header first, no unfinished work, no target without its line in `make help`.
 #
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 bad=0
-mapfile -t files < <(find agent events projections schemas tests -name '*.[ch]' | sort)
+mapfile -t files < <(find agent docs events projections schemas tests -name '*.[ch]' | sort)
 
 complain() {
     echo "$1"
@@ -38,5 +38,10 @@ for file in "${files[@]}"; do
         ;;
     esac
 done
+# `make help` lists every target that somebody may call by its name.
+targets=$(sed -n 's/^\([a-z][a-z0-9-]*\):\([^=].*\)\{0,1\}$/\1/p' Makefile | sort)
+missing=$(comm -23 <(echo "$targets") <(MAKEFLAGS= make --no-print-directory help | awk '{ print $1 }' | sort))
+[ -z "$missing" ] || complain "make help does not list: $missing"
+
 [ $bad -eq 0 ] && echo "The rules of the house are kept (${#files[@]} files)."
 exit $bad

@@ -11,6 +11,7 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -41,6 +42,15 @@ CAMPAIGNS = {
     "maximum_instead_of_dense_prefix": ("pause", 4),
     "dedup_forgotten_after_restart": ("kill", 8),
 }
+
+
+def check_complete():
+    """Every bug that can be planted has its row."""
+    header = (HERE.parents[1] / "agent" / "planted.h").read_text()
+    planted = set(re.findall(r"^    PLANTED_(\w+),", header, re.MULTILINE)) - {"nothing"}
+    if planted != set(FOUND_BY):
+        sys.exit(f"FOUND_BY does not name the bugs of agent/planted.h; one of them alone has: "
+                 f"{', '.join(sorted(planted ^ set(FOUND_BY)))}")
 
 
 def run_campaign(bug):
@@ -77,6 +87,7 @@ def said(trace):
 
 
 def main():
+    check_complete()
     campaigns = "--campaigns" in sys.argv[1:]
     bugs = [word for word in sys.argv[1:] if word != "--campaigns"] or list(FOUND_BY)
     passed = failed = 0

@@ -16,7 +16,6 @@ sys.path += [str(ROOT / "tests" / folder) for folder in ("lib", "e2e", "torture"
 
 import kinlog_fixture  # noqa: E402
 from kafka_broker import Broker  # noqa: E402,F401
-from kafka_proxy import Proxy  # noqa: E402
 from kinlog_fixture import KinlogTest, wait_until  # noqa: E402
 from load import Load, read_logs  # noqa: E402
 from victim import Victim  # noqa: E402
@@ -27,16 +26,6 @@ LIMIT_S = 40                # for what a sound agent does within a second or two
 
 class Scenarios(KinlogTest):
     broker_proxied = True
-
-    def proxied_site(self, **options):
-        """A site whose agent reaches the broker through a proxy; what comes later does directly."""
-        proxy = Proxy(self.broker)
-        self.addCleanup(proxy.close)
-        site = self.site(start=False, **options)
-        direct = site.agent.config_path.read_text()
-        site.agent.config_path.write_text(direct.replace(self.broker.bootstrap, proxy.bootstrap))
-        site.start()
-        return site, proxy
 
     def begun(self, site, count=100):
         load = Load(site)

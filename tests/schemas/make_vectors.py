@@ -65,6 +65,9 @@ CASES = [
      '{"Name":"devices.unknown","Value":"stub","Revision":9007199254740991}', True),
     ('a larger one: raw', 'AdoptPolicy',
      '{"Name":"devices.unknown","Value":"stub","Revision":9007199254740993}', False),
+    ('objects in a list keep their order', 'AddAssociation',
+     r'{"SourceClientResourceID":1,"RestoreClientResourceID":2,"UserNames":[{"LocaleID":1033,"UserName":"a\\b"},'
+     r'{"LocaleID":0,"UserName":"c\\d"}]}', True),
     ('an empty string is not null', 'SetPolicy', '{"Name":"devices.unknown","Value":""}', True),
     ('too large a number: raw', 'RemoveDevice', '{"ResourceID":4294967296}', False),
     ('a string for a number: raw', 'RemoveDevice', '{"ResourceID":"1"}', False),

@@ -598,8 +598,10 @@ static void test_command_aggregate(void **state)
     struct rejection rejection = {.parameter = "kept"};
 
     create_ann(fixture);
-    const void *params = decode_command(fixture, type, "{" ANN "\"SourceId\":4}");
-    assert_int_equal(command_aggregate(fixture->views, type, params, &fixture->arena,
+    struct command command = {.type = type, .shards = 1};
+
+    command.params = decode_command(fixture, type, "{" ANN "\"SourceId\":4}");
+    assert_int_equal(command_aggregate(fixture->views, &command, &fixture->arena,
                                        &rejection, &fixture->err),
                      0);
     assert_true(bytes_equal_str(rejection.key, "device:1"));
@@ -607,11 +609,11 @@ static void test_command_aggregate(void **state)
     assert_true(rejection.has_version);
     assert_int_equal(rejection.version, 2);
     assert_string_equal(rejection.parameter, "kept");
-    type = command_type("CreateRelationship");
-    params = decode_command(
-        fixture, type,
+    command.type = command_type("CreateRelationship");
+    command.params = decode_command(
+        fixture, command.type,
         "{\"MachineResourceId\":5,\"UserAccountName\":\"c\\\\u\",\"SourceId\":4}");
-    assert_int_equal(command_aggregate(fixture->views, type, params, &fixture->arena,
+    assert_int_equal(command_aggregate(fixture->views, &command, &fixture->arena,
                                        &rejection, &fixture->err),
                      0);
     assert_true(bytes_equal_str(rejection.key, "device:5"));

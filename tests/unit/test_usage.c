@@ -19,6 +19,7 @@
 
 #define ANN "Corp\\\\Ann" /* in JSON */
 #define KEY "device:1"
+#define TIMERS_PER_TICK 100
 #define SUBJECT "device/1/usage"
 #define RELATIONSHIP "device/1/relationship/222"
 #define RELATIONSHIP_OF_ANN                                                              \
@@ -591,13 +592,13 @@ static void test_tick_is_bounded(void **state)
 
     begin(fixture, "60", "7");
     at(fixture, "2026-03-03T12:00:00Z");
-    for (int i = 0; i < TIMERS_PER_SCAN + 50; i++) {
+    for (int i = 0; i < TIMERS_PER_TICK + 50; i++) {
         (void)snprintf(user, sizeof user, "corp\\\\u%d", i);
         report_of(fixture, user,
                   i == 120 ? "2026-02-27T08:00:00Z" : "2026-03-02T08:00:00Z", 60, 1);
     }
     tick(fixture, "2026-04-01T00:00:00Z");
-    assert_event_count(fixture, 3 * (size_t)TIMERS_PER_SCAN);
+    assert_event_count(fixture, 3 * (size_t)TIMERS_PER_TICK);
     const struct usage_evaluated_v1 *first = fixture->decision.events[2].data;
     assert_true(bytes_equal_str(first->unique_user_name, "corp\\u120"));
     tick(fixture, "2026-04-01T00:00:00Z");
