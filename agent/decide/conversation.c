@@ -13,8 +13,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
 
-#include <stdlib.h>
-
 #include "projections/reference_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
