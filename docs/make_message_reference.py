@@ -13,16 +13,17 @@ from generated import ROOT, write_or_check
 # In the order in which a reader meets them; what is not named here comes last.
 ORDER = {
     'commands': ['RegisterDevice', 'RemoveDevice', 'CreateRelationship', 'AddSource', 'RemoveSource', 'AddType',
-                 'RemoveType', 'DeleteRelationship', 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation',
-                 'DeleteAssociation', 'StartCapture', 'CompleteCapture', 'CompleteRestore', 'DeleteStore', 'SetPolicy',
-                 'AdoptPolicy', 'RequestReference', 'ConfirmReference', 'RefuseReference', 'ReleaseReference',
-                 'EndReference', 'Tick'],
+                 'RemoveType', 'DeleteRelationship', 'ApproveRelationship', 'DenyRelationship', 'ReportUsage',
+                 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
+                 'CompleteCapture', 'CompleteRestore', 'DeleteStore', 'SetPolicy', 'AdoptPolicy', 'RequestReference',
+                 'ConfirmReference', 'RefuseReference', 'ReleaseReference', 'EndReference', 'Tick'],
     'events': ['LogStarted', 'DeviceRegistered', 'DeviceChanged', 'DeviceRemoved', 'RelationshipCreated',
-               'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted',
-               'AssociationRequested', 'AssociationAdded', 'AssociationChanged', 'AssociationDeleted',
-               'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted', 'PolicyChanged',
-               'CommandUnchanged', 'CommandRejected', 'RequestRefused', 'ReferenceAdded', 'ReferenceRefused',
-               'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'PositionAdvanced', 'RecordDeadLettered'],
+               'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted', 'ApprovalRequested',
+               'UsageReported', 'UsageEvaluated', 'AssociationRequested', 'AssociationAdded', 'AssociationChanged',
+               'AssociationDeleted', 'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted',
+               'PolicyChanged', 'CommandUnchanged', 'CommandRejected', 'RequestRefused', 'ReferenceAdded',
+               'ReferenceRefused', 'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'PositionAdvanced',
+               'RecordDeadLettered'],
 }
 
 HEAD = '''# Message reference

@@ -107,7 +107,9 @@ int device_apply_removed(struct views *views, const struct event *event, const v
     const struct device_removed_v1 *removed = data;
     int code = open_device(views, event, removed->resource_id, /* exists= */ true, err);
 
-    return code != 0 ? code : row_set(views, BYTES_ABSENT, err);
+    if (code == 0)
+        code = row_set(views, BYTES_ABSENT, err);
+    return code != 0 ? code : usage_forget_device(views, removed->resource_id, err);
 }
 
 /* Text is borrowed from row, the list of addresses lives in arena. */

@@ -13,6 +13,7 @@
 #define ROW_FIXED 16
 
 static const struct policy_name policy_names[] = {
+    {"approval.sources", "", "sources that need approval, such as 1,4; empty = none"},
     {"core.rules", "1",
      "a number of rules that this version knows, not below the present one"},
     {"devices.unknown", "refuse",
@@ -21,6 +22,9 @@ static const struct policy_name policy_names[] = {
     {"requests.timeout", "30",
      "seconds that another shard has to answer, from 1 to 3600: then the command that "
      "needs it is refused"},
+    {"usage.days", "0", "how many days usage.minutes are counted over, 0 to 90; 0 = off"},
+    {"usage.minutes", "0",
+     "how many minutes of use make a user of a device (source 4), 0 to 129600; 0 = off"},
 };
 #define POLICY_NAME_COUNT (sizeof policy_names / sizeof policy_names[0])
 

@@ -3,13 +3,14 @@
  *
  * Rows, integers big-endian:
  *   key 'R' | u32 resource id | folded user name
- *       u64 version | u32 relationship resource id | u64 creation time in ms | u8 active
+ *       u64 version | u32 relationship resource id | u64 creation time in ms | u8 flags
  *       | u8 count, u8 source each | u8 count, u8 type each | user name to the end
  *   key 'I' | u32 relationship resource id      row: the 'R' key
  *   key 'S' | u8 slot                           row: u32 relationships created in the slot so far
- * Sources and types stand in the order in which they came. The name and client type of
- * the device are not here: views show the present ones. A deletion takes the first two
- * rows; the count stays, so that no number is used twice.
+ * Flags: 1 = active, 2 = waits for approval. Sources and types stand in the order in
+ * which they came. The name and client type of the device are not here: views show the
+ * present ones. A deletion takes the first two rows; the count stays, so that no number
+ * is used twice.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/views_internal.h"
@@ -21,6 +22,8 @@
 #include "schemas/events.h"
 
 #define KEY_NAME 5 /* where the folded name begins in an 'R' key */
+#define FLAG_ACTIVE 1u
+#define FLAG_PENDING 2u
 
 /* ---- keys and rows ----------------------------------------------------------------- */
 
@@ -86,7 +89,8 @@ static int put_relationship(struct views *views, const struct relationship *rela
     buf_append_u64be(row, relationship->version);
     buf_append_u32be(row, relationship->relationship_resource_id);
     buf_append_u64be(row, (uint64_t)relationship->creation_time_ms);
-    buf_append_byte(row, relationship->is_active ? 1 : 0);
+    buf_append_byte(row, (uint8_t)((relationship->is_active ? FLAG_ACTIVE : 0) |
+                                   (relationship->is_pending ? FLAG_PENDING : 0)));
     put_list(row, relationship->sources, relationship->source_count);
     put_list(row, relationship->types, relationship->type_count);
     buf_append_bytes(row, relationship->unique_user_name);
@@ -108,7 +112,9 @@ static int parse_relationship(struct bytes key, struct bytes row,
     relationship.version = row_take_u64(&reader);
     relationship.relationship_resource_id = row_take_u32(&reader);
     relationship.creation_time_ms = (int64_t)row_take_u64(&reader);
-    relationship.is_active = row_take_u8(&reader) != 0;
+    uint8_t flags = row_take_u8(&reader);
+    relationship.is_active = (flags & FLAG_ACTIVE) != 0;
+    relationship.is_pending = (flags & FLAG_PENDING) != 0;
     relationship.source_count = take_list(&reader, relationship.sources);
     relationship.type_count = take_list(&reader, relationship.types);
     relationship.unique_user_name = reader.rest;
@@ -290,6 +296,8 @@ static int change_types(struct views *views, const struct event *event,
         code = copy_list(event, types, relationship.types, &relationship.type_count, err);
     if (code != 0)
         return code;
+    if (relationship.type_count > 0)
+        relationship.is_pending = false;
     relationship.version = event->sequence;
     return put_relationship(views, &relationship, err);
 }
@@ -335,6 +343,23 @@ int relationship_apply_type_removed(struct views *views, const struct event *eve
 
     return change_types(views, event, removed->relationship_resource_id,
                         removed->resource_id, types, err);
+}
+
+int relationship_apply_approval_requested(struct views *views, const struct event *event,
+                                          const void *data, struct error *err)
+{
+    const struct approval_requested_v1 *requested = data;
+    struct relationship relationship = {0};
+    int code = open_relationship(views, event, requested->relationship_resource_id,
+                                 requested->resource_id, &relationship, err);
+
+    if (code == 0 && relationship.type_count > 0)
+        code = event_misfit(event, "the relationship has a type already", err);
+    if (code != 0)
+        return code;
+    relationship.is_pending = true;
+    relationship.version = event->sequence;
+    return put_relationship(views, &relationship, err);
 }
 
 int relationship_apply_deleted(struct views *views, const struct event *event,

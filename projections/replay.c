@@ -135,6 +135,8 @@ static void describe_key(enum kv_space space, struct bytes key, struct bytes row
     } else if (kind == 'T' && key.size >= 9) {
         buf_printf(out, "timer due at %llu",
                    (unsigned long long)read_u64be(key.data + 1));
+    } else if (kind == 'U' && key.size >= 5) {
+        buf_printf(out, "use of device %u by one of its users", read_u32be(key.data + 1));
     } else {
         buf_printf(out, "a row of unknown kind 0x%02x", (unsigned)(unsigned char)kind);
     }

@@ -10,13 +10,10 @@
 #include "schemas/events.h"
 
 const char *const view_names[VIEWS] = {
-    [VIEW_DEVICES] = "devices",
-    [VIEW_RELATIONSHIPS] = "relationships",
-    [VIEW_POLICY] = "policy",
-    [VIEW_TIMERS] = "timers",
-    [VIEW_ASSOCIATIONS] = "associations",
-    [VIEW_REQUESTS] = "requests",
-    [VIEW_REFERENCES] = "references",
+    [VIEW_DEVICES] = "devices",   [VIEW_RELATIONSHIPS] = "relationships",
+    [VIEW_POLICY] = "policy",     [VIEW_TIMERS] = "timers",
+    [VIEW_USAGE] = "usage",       [VIEW_ASSOCIATIONS] = "associations",
+    [VIEW_REQUESTS] = "requests", [VIEW_REFERENCES] = "references",
     [VIEW_RECEIPTS] = "receipts",
 };
 
@@ -34,10 +31,13 @@ static const struct fold {
     {&type_added_v1_schema, relationship_apply_type_added},
     {&type_removed_v1_schema, relationship_apply_type_removed},
     {&relationship_deleted_v1_schema, relationship_apply_deleted},
+    {&approval_requested_v1_schema, relationship_apply_approval_requested},
     {&device_registered_v1_schema, device_apply_registered},
     {&device_changed_v1_schema, device_apply_changed},
     {&device_removed_v1_schema, device_apply_removed},
     {&policy_changed_v1_schema, policy_apply_changed},
+    {&usage_reported_v1_schema, usage_apply_reported},
+    {&usage_evaluated_v1_schema, usage_apply_evaluated},
     {&association_requested_v1_schema, association_apply_requested},
     {&association_added_v1_schema, association_apply_added},
     {&association_changed_v1_schema, association_apply_changed},

@@ -13,6 +13,7 @@
  *   'S' u8 slot                            relationships created in the slot so far
  *   'P' policy name                        a policy value     (policy_view.c)
  *   'T' u64 due time, name                 a timer            (timer_view.c)
+ *   'U' u32 resource id, folded user name  use of a device    (usage_view.c)
  *   'A' u32 source, u32 restore            an association     (association_view.c)
  *   'M' u64 number of a MigrationID        -> the 'A' key     (association_view.c)
  *   'C' u64 number, 'c' u64 number         a request to another shard, a pending one (request_view.c)
@@ -36,6 +37,7 @@ enum view {
     VIEW_RELATIONSHIPS, /* 'R', 'I', 'S' */
     VIEW_POLICY,        /* 'P' */
     VIEW_TIMERS,        /* 'T' */
+    VIEW_USAGE,         /* 'U' */
     VIEW_ASSOCIATIONS,  /* 'A', 'M' */
     VIEW_REQUESTS,      /* 'C', 'c' */
     VIEW_REFERENCES,    /* 'F' */
@@ -88,6 +90,7 @@ struct relationship {
     uint32_t relationship_resource_id;
     int64_t creation_time_ms;
     bool is_active;
+    bool is_pending; /* waits for approval; it has no types then */
     uint32_t sources[RELATIONSHIP_LIST_MAX]; /* in the order in which they came */
     size_t source_count;
     uint32_t types[RELATIONSHIP_LIST_MAX];

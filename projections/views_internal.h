@@ -52,8 +52,16 @@ int relationship_apply_type_removed(struct views *views, const struct event *eve
                                     const void *data, struct error *err);
 int relationship_apply_deleted(struct views *views, const struct event *event,
                                const void *data, struct error *err);
+int relationship_apply_approval_requested(struct views *views, const struct event *event,
+                                          const void *data, struct error *err);
 int policy_apply_changed(struct views *views, const struct event *event, const void *data,
                          struct error *err);
+int usage_apply_reported(struct views *views, const struct event *event, const void *data,
+                         struct error *err);
+int usage_apply_evaluated(struct views *views, const struct event *event,
+                          const void *data, struct error *err);
+/* What a device was used for goes with the device. */
+int usage_forget_device(struct views *views, uint32_t resource_id, struct error *err);
 int association_apply_requested(struct views *views, const struct event *event,
                                 const void *data, struct error *err);
 int association_apply_added(struct views *views, const struct event *event,

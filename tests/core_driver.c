@@ -19,6 +19,7 @@
 #include "projections/association_view.h"
 #include "projections/reference_view.h"
 #include "projections/request_view.h"
+#include "projections/usage_view.h"
 
 #define SHARDS_MAX 240
 
@@ -545,16 +546,17 @@ static void add_relationships(struct views *views, uint32_t shard, json_t *list)
              "device of a relationship");
         cim_datetime_format(row.creation_time_ms, created);
         json_array_append_new(
-            list, json_pack("{s:I, s:o, s:I, s:o, s:I, s:s, s:b, s:o, s:o, s:I, s:I}",
-                            "ResourceID", (json_int_t)row.resource_id, "UniqueUserName",
-                            text_of(row.unique_user_name), "RelationshipResourceID",
-                            (json_int_t)row.relationship_resource_id, "ResourceName",
-                            text_of(device.name), "ResourceClientType",
-                            (json_int_t)device.client_type, "CreationTime", created,
-                            "IsActive", row.is_active, "Sources",
-                            number_list(row.sources, row.source_count), "Types",
-                            number_list(row.types, row.type_count), "Version",
-                            (json_int_t)row.version, "Shard", (json_int_t)shard));
+            list,
+            json_pack("{s:I, s:o, s:I, s:o, s:I, s:s, s:b, s:o, s:o, s:b, s:I, s:I}",
+                      "ResourceID", (json_int_t)row.resource_id, "UniqueUserName",
+                      text_of(row.unique_user_name), "RelationshipResourceID",
+                      (json_int_t)row.relationship_resource_id, "ResourceName",
+                      text_of(device.name), "ResourceClientType",
+                      (json_int_t)device.client_type, "CreationTime", created, "IsActive",
+                      row.is_active, "Sources",
+                      number_list(row.sources, row.source_count), "Types",
+                      number_list(row.types, row.type_count), "Pending", row.is_pending,
+                      "Version", (json_int_t)row.version, "Shard", (json_int_t)shard));
     }
     relationship_scan_close(scan);
     arena_release(&arena);
@@ -578,6 +580,32 @@ static void add_devices(struct views *views, uint32_t shard, json_t *list)
                             (json_int_t)row.version, "Shard", (json_int_t)shard));
     }
     device_scan_close(scan);
+}
+
+static void add_usage(struct views *views, uint32_t shard, json_t *list)
+{
+    struct usage_scan *scan;
+    struct usage row;
+    struct device device;
+    struct arena arena = ARENA_INIT;
+    char last[CIM_DATETIME_SIZE];
+
+    must(usage_scan_open(views, 0, &scan, &err), "scan");
+    while (usage_scan_next(scan, &row, &err) == 0) {
+        must(device_get(views, row.resource_id, &arena, &device, &err),
+             "device of a use");
+        cim_datetime_format(row.last_login_ms, last);
+        json_array_append_new(
+            list, json_pack("{s:o, s:I, s:o, s:o, s:I, s:I, s:I}", "UniqueUserName",
+                            text_of(row.unique_user_name), "ResourceID",
+                            (json_int_t)row.resource_id, "ResourceName",
+                            text_of(device.name), "LastLoginTime",
+                            row.login_count > 0 ? json_string(last) : json_null(),
+                            "LoginCount", (json_int_t)row.login_count, "Version",
+                            (json_int_t)row.version, "Shard", (json_int_t)shard));
+    }
+    usage_scan_close(scan);
+    arena_release(&arena);
 }
 
 static void add_policy(struct views *views, uint32_t shard, json_t *list)
@@ -687,21 +715,22 @@ static void op_views(void)
 {
     json_t *relationships = json_array(), *devices = json_array(), *policy = json_array();
     json_t *associations = json_array(), *references = json_array();
-    json_t *requests = json_array();
+    json_t *requests = json_array(), *usage = json_array();
 
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
         struct views *views = core_views(site.shards[shard].core);
         add_relationships(views, shard, relationships);
         add_devices(views, shard, devices);
+        add_usage(views, shard, usage);
         add_policy(views, shard, policy);
         add_associations(views, shard, associations);
         add_references(views, shard, references);
         add_requests(views, shard, requests);
     }
     print("views",
-          json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "relationships", relationships,
+          json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "relationships", relationships,
                     "devices", devices, "policy", policy, "associations", associations,
-                    "references", references, "requests", requests));
+                    "references", references, "requests", requests, "usage", usage));
 }
 
 static void take(json_t *op)

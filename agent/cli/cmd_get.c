@@ -1,4 +1,5 @@
-/* cmd_get.c - kinlog get: one relationship, device, association or policy, by its key.
+/* cmd_get.c - kinlog get: one relationship, device, use of a device, association or policy,
+ * by its key.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
@@ -14,19 +15,20 @@
 struct key {
     enum object_class class;
     uint32_t resource_id;
-    const char *
-        user_name; /* of a relationship; NULL = resource_id is a RelationshipResourceID */
+    const char *user_name; /* of a pair; NULL = resource_id is a RelationshipResourceID */
     struct position migration; /* of an association */
     const char *policy;
 };
 
-static int parse_relationship_key(const char *text, struct key *ret_key,
-                                  struct error *err)
+static int parse_pair_key(const char *text, struct key *ret_key, struct error *err)
 {
     const char *slash = strchr(text, '/');
     uint64_t number;
     char digits[24] = "";
 
+    if (slash == NULL && ret_key->class == CLASS_USAGE)
+        return error_set(err, ERROR_USAGE,
+                         "`get usage ResourceID/UniqueUserName` is wanted");
     if (slash == NULL) {
         int r = args_number("KEY", text, 1, UINT32_MAX, &number, err);
         ret_key->resource_id = (uint32_t)number;
@@ -63,14 +65,14 @@ static int parse_key(int argc, char **argv, struct key *ret_key, struct error *e
                          argv[0], spelling_best(&spelling));
     if (argc != 2 || ret_key->class == OBJECT_CLASSES)
         return error_set(err, ERROR_USAGE,
-                         "`get relationship KEY`, `get device KEY`, `get association "
-                         "KEY` or `get policy NAME` is wanted");
+                         "`get relationship KEY`, `get device KEY`, `get usage KEY`, "
+                         "`get association KEY` or `get policy NAME` is wanted");
     if (ret_key->class == CLASS_POLICY) {
         ret_key->policy = argv[1];
         return 0;
     }
-    if (ret_key->class == CLASS_RELATIONSHIP)
-        return parse_relationship_key(argv[1], ret_key, err);
+    if (ret_key->class == CLASS_RELATIONSHIP || ret_key->class == CLASS_USAGE)
+        return parse_pair_key(argv[1], ret_key, err);
     if (ret_key->class == CLASS_ASSOCIATION)
         return position_parse(bytes_str(argv[1]), &ret_key->migration)
                    ? 0
@@ -127,6 +129,21 @@ static int get_device(const struct shard_reader *reader, const struct key *key,
     if (r < 0)
         return r;
     return object_of_device(reader, &device, arena, ret_object, err);
+}
+
+static int get_usage(const struct shard_reader *reader, const struct key *key,
+                     struct arena *arena, struct object *ret_object, struct error *err)
+{
+    struct usage usage;
+    int r = usage_get(reader->views, key->resource_id, bytes_str(key->user_name), arena,
+                      &usage, err);
+
+    if (r == 1)
+        return error_set(err, ERROR_NOT_FOUND,
+                         "no use of device %u by this user is known", key->resource_id);
+    if (r < 0)
+        return r;
+    return object_of_usage(reader, &usage, arena, ret_object, err);
 }
 
 static int get_association(const struct shard_reader *reader, struct registry *registry,
@@ -221,6 +238,8 @@ int cmd_get(struct cli *cli, int argc, char **argv)
         r = get_relationship(&reader, &key, &arena, &object, &err);
     else if (r == 0 && key.class == CLASS_DEVICE)
         r = get_device(&reader, &key, &arena, &object, &err);
+    else if (r == 0 && key.class == CLASS_USAGE)
+        r = get_usage(&reader, &key, &arena, &object, &err);
     else if (r == 0 && key.class == CLASS_ASSOCIATION)
         r = (registry = registry_new(folder)) == NULL
                 ? error_set(&err, ERROR_NO_MEMORY, "out of memory")

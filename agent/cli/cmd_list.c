@@ -1,4 +1,4 @@
-/* cmd_list.c - kinlog list: relationships, devices, associations or policies, shard by
+/* cmd_list.c - kinlog list: relationships, devices, their usage, associations or policies, shard by
  * shard.
  *
  * Rows stream, except where they are to be sorted. Each shard is frozen while it is read;
@@ -33,6 +33,7 @@ struct listing {
     uint32_t source_id;           /* of a relationship; 0 = any */
     int status;                   /* of an association; -1 = any */
     bool primary;
+    bool pending;
     uint64_t limit;
     const char *sort; /* property; NULL = shard, then key */
     bool descending;
@@ -162,6 +163,8 @@ static bool relationship_fits(struct listing *listing,
         return false;
     if (listing->primary && !holds(relationship->types, relationship->type_count, 1))
         return false;
+    if (listing->pending && !relationship->is_pending)
+        return false;
     return user_filter_fits(&listing->user, relationship->unique_user_name);
 }
 
@@ -216,6 +219,27 @@ static int list_devices(struct listing *listing, const struct shard_reader *read
     return r < 0 ? r : 0;
 }
 
+static int list_usage(struct listing *listing, const struct shard_reader *reader,
+                      struct error *err)
+{
+    struct usage_scan *scan;
+    struct usage usage;
+    struct object object;
+    int r = usage_scan_open(reader->views, listing->device.id, &scan, err);
+
+    while (r == 0 && !is_full(listing) && (r = usage_scan_next(scan, &usage, err)) == 0) {
+        count_row(listing);
+        if (!user_filter_fits(&listing->user, usage.unique_user_name))
+            continue;
+        r = object_of_usage(reader, &usage, row_arena(listing), &object, err);
+        if (r == 0 && device_fits(&listing->device, usage.resource_id,
+                                  object_property(&object, "ResourceName")->text))
+            r = take_object(listing, &object, err);
+    }
+    usage_scan_close(scan);
+    return r < 0 ? r : 0;
+}
+
 static int list_associations(struct listing *listing, const struct shard_reader *reader,
                              struct error *err)
 {
@@ -261,6 +285,16 @@ static int list_policies(struct listing *listing, const struct shard_reader *rea
     return r < 0 ? r : 0;
 }
 
+static int (*const listers[OBJECT_CLASSES])(struct listing *listing,
+                                            const struct shard_reader *reader,
+                                            struct error *err) = {
+    [CLASS_RELATIONSHIP] = list_relationships,
+    [CLASS_DEVICE] = list_devices,
+    [CLASS_USAGE] = list_usage,
+    [CLASS_ASSOCIATION] = list_associations,
+    [CLASS_POLICY] = list_policies,
+};
+
 static int list_shard(struct listing *listing, const struct store_folder *folder,
                       uint32_t shard, struct error *err)
 {
@@ -271,14 +305,7 @@ static int list_shard(struct listing *listing, const struct store_folder *folder
         return r;
     listing->read[listing->read_count].shard = shard;
     listing->read[listing->read_count++].sequence = reader.head.sequence;
-    if (listing->class == CLASS_RELATIONSHIP)
-        r = list_relationships(listing, &reader, err);
-    else if (listing->class == CLASS_DEVICE)
-        r = list_devices(listing, &reader, err);
-    else if (listing->class == CLASS_ASSOCIATION)
-        r = list_associations(listing, &reader, err);
-    else
-        r = list_policies(listing, &reader, err);
+    r = listers[listing->class](listing, &reader, err);
     shard_reader_close(&reader);
     return r;
 }
@@ -392,7 +419,7 @@ static int parse_class(struct listing *listing, const char *word, struct error *
         return error_set(err, ERROR_USAGE, "there are no %s to list; did you mean %s?",
                          word, spelling_best(&spelling));
     return error_set(err, ERROR_USAGE,
-                     "there are no %s to list, only relationships, devices, "
+                     "there are no %s to list, only relationships, devices, usage, "
                      "associations and policy",
                      word);
 }
@@ -421,13 +448,14 @@ static int check_options(const struct listing *listing, struct error *err)
         unsigned classes; /* 1 << class */
         const char *text;
     } options[] = {
-        {"user", 1U << CLASS_RELATIONSHIP | 1U << CLASS_ASSOCIATION,
-         "relationships and associations"},
-        {"device", 1U << CLASS_RELATIONSHIP | 1U << CLASS_DEVICE,
-         "relationships and devices"},
+        {"user", 1U << CLASS_RELATIONSHIP | 1U << CLASS_USAGE | 1U << CLASS_ASSOCIATION,
+         "relationships, usage and associations"},
+        {"device", 1U << CLASS_RELATIONSHIP | 1U << CLASS_DEVICE | 1U << CLASS_USAGE,
+         "relationships, devices and usage"},
         {"source", 1U << CLASS_RELATIONSHIP | 1U << CLASS_ASSOCIATION,
          "relationships and associations"},
         {"primary", 1U << CLASS_RELATIONSHIP, "relationships"},
+        {"pending", 1U << CLASS_RELATIONSHIP, "relationships"},
         {"restore", 1U << CLASS_ASSOCIATION, "associations"},
         {"status", 1U << CLASS_ASSOCIATION, "associations"},
     };
@@ -494,6 +522,7 @@ static int parse_filters(struct listing *listing, struct error *err)
     int r = check_options(listing, err);
 
     listing->primary = cli_has(cli, "primary");
+    listing->pending = cli_has(cli, "pending");
     listing->limit = UINT64_MAX;
     if (r == 0 && user != NULL)
         r = user_filter_init(&listing->user, user, err);
@@ -520,8 +549,8 @@ int cmd_list(struct cli *cli, int argc, char **argv)
     if (argc != 1) {
         free(listing);
         return cli_wrong(
-            cli, argc == 0 ? "what is to be listed: relationships, devices, associations "
-                             "or policy?"
+            cli, argc == 0 ? "what is to be listed: relationships, devices, usage, "
+                             "associations or policy?"
                            : "one kind at a time");
     }
     if (listing == NULL)

@@ -102,6 +102,7 @@ static const struct cli_option list_options[] = {
     {"restore", "DEVICE", "associations that this device receives"},
     {"status", "N", "associations: 0 not started, 1 in progress, 2 completed"},
     {"primary", NULL, "relationships that make the user a primary user"},
+    {"pending", NULL, "relationships that wait for approval"},
     {"limit", "N", "the first N only"},
     {"sort", "PROPERTY",
      "order by a property; -PROPERTY = descending (default: shard, then key)"},
@@ -261,10 +262,11 @@ const struct cli_command cli_commands[] = {
     },
     {
         .name = "get",
-        .summary = "print one relationship, device, association or policy",
+        .summary = "print one relationship, device, usage, association or policy",
         .usage = "get relationship RelationshipResourceID\n"
                  "get relationship ResourceID/UniqueUserName\n"
                  "get device ResourceID\n"
+                 "get usage ResourceID/UniqueUserName\n"
                  "get association MigrationID\n"
                  "get policy NAME",
         .description =
@@ -274,17 +276,18 @@ const struct cli_command cli_commands[] = {
         .examples = "  kinlog get relationship 23\n"
                     "  kinlog get relationship '7/hq\\ann' --json\n"
                     "  kinlog get device 7\n",
-        .arguments = "relationship|device|association|policy KEY",
+        .arguments = "relationship|device|usage|association|policy KEY",
         .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_get,
     },
     {
         .name = "list",
-        .summary = "list relationships, devices, associations or policies",
+        .summary = "list relationships, devices, their usage, associations or policies",
         .usage = "list relationships [--user USER] [--device DEVICE] [--source N]\n"
-                 "     [--primary]\n"
+                 "     [--primary] [--pending]\n"
                  "list devices [--device DEVICE]\n"
+                 "list usage [--user USER] [--device DEVICE]\n"
                  "list associations [--source DEVICE] [--restore DEVICE]\n"
                  "     [--user USER] [--status N]\n"
                  "list policy",
@@ -292,13 +295,14 @@ const struct cli_command cli_commands[] = {
             "Reads the views in the data folder, whether the agent runs or not: "
             "each shard as of one sequence, which --json names. --ndjson prints "
             "each object with exactly the properties of its class, and Version "
-            "and Shard.",
+            "and Shard; a relationship has Pending, too: does it wait for approval?",
         .options = list_options,
         .examples = "  kinlog list relationships --user ann --primary\n"
+                    "  kinlog list usage --sort -LastLoginTime --limit 20\n"
                     "  kinlog list devices --sort Name --limit 20\n"
                     "  kinlog list relationships --device PC7 --ndjson\n"
                     "  kinlog list associations --source PC7 --status 0\n",
-        .arguments = "relationships|devices|associations|policy",
+        .arguments = "relationships|devices|usage|associations|policy",
         .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_list,

@@ -14,6 +14,7 @@ const struct object_class_names object_class_names[OBJECT_CLASSES] = {
     [CLASS_RELATIONSHIP] = {"relationship", "relationships", "Relationship",
                             "Relationships"},
     [CLASS_DEVICE] = {"device", "devices", "Device", "Devices"},
+    [CLASS_USAGE] = {"usage", "usage", "Usage", "Usages"},
     [CLASS_ASSOCIATION] = {"association", "associations", "Association", "Associations"},
     [CLASS_POLICY] = {"policy", "policy", "Policy", "Policies"},
 };
@@ -21,9 +22,12 @@ const struct object_class_names object_class_names[OBJECT_CLASSES] = {
 static const char *const property_names[OBJECT_CLASSES][OBJECT_PROPERTIES_MAX + 1] = {
     [CLASS_RELATIONSHIP] = {"ResourceID", "UniqueUserName", "RelationshipResourceID",
                             "ResourceName", "ResourceClientType", "CreationTime",
-                            "IsActive", "Sources", "Types", "Version", "Shard", NULL},
+                            "IsActive", "Sources", "Types", "Pending", "Version", "Shard",
+                            NULL},
     [CLASS_DEVICE] = {"ResourceID", "Name", "ClientType", "MACAddresses", "Domain",
                       "Version", "Shard", NULL},
+    [CLASS_USAGE] = {"UniqueUserName", "ResourceID", "ResourceName", "LastLoginTime",
+                     "LoginCount", "Version", "Shard", NULL},
     [CLASS_ASSOCIATION] = {"SourceClientResourceID",
                            "RestoreClientResourceID",
                            "MigrationID",
@@ -108,7 +112,7 @@ int object_of_relationship(const struct shard_reader *reader,
     if (r < 0)
         return r;
     *object = (struct object){.class = CLASS_RELATIONSHIP,
-                              .creation_time_ms = relationship->creation_time_ms};
+                              .time_ms = relationship->creation_time_ms};
     cim_datetime_format(relationship->creation_time_ms, time_text);
     add_number(object, relationship->resource_id);
     add_text(object, arena, relationship->unique_user_name);
@@ -122,6 +126,7 @@ int object_of_relationship(const struct shard_reader *reader,
     if (r == 0)
         r = add_numbers(object, arena, relationship->types, relationship->type_count,
                         err);
+    add(object, PROPERTY_BOOLEAN)->number = relationship->is_pending;
     add_version_and_shard(object, relationship->version, reader->number);
     return r;
 }
@@ -146,6 +151,27 @@ int object_of_device(const struct shard_reader *reader, const struct device *dev
     addresses->count = count;
     add_text(object, arena, device->domain);
     add_version_and_shard(object, device->version, reader->number);
+    return 0;
+}
+
+int object_of_usage(const struct shard_reader *reader, const struct usage *usage,
+                    struct arena *arena, struct object *ret_object, struct error *err)
+{
+    struct object *object = ret_object;
+    struct device device = {0};
+    char time_text[CIM_DATETIME_SIZE];
+    int r = device_get(reader->views, usage->resource_id, arena, &device, err);
+
+    if (r < 0)
+        return r;
+    *object = (struct object){.class = CLASS_USAGE, .time_ms = usage->last_login_ms};
+    cim_datetime_format(usage->last_login_ms, time_text);
+    add_text(object, arena, usage->unique_user_name);
+    add_number(object, usage->resource_id);
+    add_text(object, arena, device.name);
+    add_text(object, arena, usage->login_count > 0 ? bytes_str(time_text) : BYTES_ABSENT);
+    add_number(object, usage->login_count);
+    add_version_and_shard(object, usage->version, reader->number);
     return 0;
 }
 
@@ -416,6 +442,8 @@ struct table *object_table_new(FILE *out, enum object_class class)
                                 "<SOURCES", "<CREATED", "VERSION", NULL},
         [CLASS_DEVICE] = {"SHARD", "DEVICE", "<NAME", "TYPE", "<DOMAIN", "<MAC ADDRESSES",
                           "VERSION", NULL},
+        [CLASS_USAGE] = {"SHARD", "DEVICE", "<NAME", "<USER", "<LAST LOGIN", "LOGINS",
+                         "VERSION", NULL},
         [CLASS_ASSOCIATION] = {"<MIGRATION", "SOURCE", "<NAME", "RESTORE", "<NAME",
                                "<STATUS", "<USERS", "VERSION", NULL},
         [CLASS_POLICY] = {"SHARD", "<NAME", "<VALUE", "REVISION", "VERSION", NULL},
@@ -438,25 +466,45 @@ static void print_columns(struct table *table, const struct object *object,
     buf_release(&text);
 }
 
-static void print_relationship_row(struct table *table, const struct object *object)
+static void print_time(struct table *table, int64_t time_ms)
 {
-    static const char *const first[] = {"Shard",          "RelationshipResourceID",
-                                        "ResourceID",     "ResourceName",
-                                        "UniqueUserName", NULL};
+    char text[RFC3339_SIZE];
+
+    rfc3339_format(time_ms, text);
+    table_cell(table, "%.19sZ", text);
+}
+
+static void print_relationship(struct table *table, const struct object *object)
+{
+    static const char *const pair[] = {"Shard",          "RelationshipResourceID",
+                                       "ResourceID",     "ResourceName",
+                                       "UniqueUserName", NULL};
     static const char *const sources[] = {"Sources", NULL}, *const version[] = {"Version",
                                                                                 NULL};
     const struct property *types = object_property(object, "Types");
-    char created[RFC3339_SIZE];
-    bool primary = false;
+    const char *primary = object_property(object, "Pending")->number ? "pending" : "no";
 
     for (size_t i = 0; i < types->count; i++)
-        primary = primary || types->numbers[i] == 1;
-    rfc3339_format(object->creation_time_ms, created);
-    print_columns(table, object, first);
-    table_cell(table, "%s", primary ? "yes" : "no");
+        primary = types->numbers[i] == 1 ? "yes" : primary;
+    print_columns(table, object, pair);
+    table_cell(table, "%s", primary);
     print_columns(table, object, sources);
-    table_cell(table, "%.19sZ", created);
+    print_time(table, object->time_ms);
     print_columns(table, object, version);
+}
+
+static void print_usage(struct table *table, const struct object *object)
+{
+    static const char *const pair[] = {"Shard", "ResourceID", "ResourceName",
+                                       "UniqueUserName", NULL};
+    static const char *const rest[] = {"LoginCount", "Version", NULL};
+
+    print_columns(table, object, pair);
+    if (object_property(object, "LastLoginTime")->text.data != NULL)
+        print_time(table, object->time_ms);
+    else
+        table_cell(table, "-");
+    print_columns(table, object, rest);
 }
 
 const char *const migration_status_names[MIGRATION_COMPLETED + 1] = {
@@ -465,7 +513,7 @@ const char *const migration_status_names[MIGRATION_COMPLETED + 1] = {
     [MIGRATION_COMPLETED] = "completed",
 };
 
-static void print_association_row(struct table *table, const struct object *object)
+static void print_association(struct table *table, const struct object *object)
 {
     static const char *const first[] = {"MigrationID", "SourceClientResourceID",
                                         "SourceName",  "RestoreClientResourceID",
@@ -489,10 +537,13 @@ void object_print_row(struct table *table, const struct object *object)
 
     switch (object->class) {
     case CLASS_RELATIONSHIP:
-        print_relationship_row(table, object);
+        print_relationship(table, object);
+        break;
+    case CLASS_USAGE:
+        print_usage(table, object);
         break;
     case CLASS_ASSOCIATION:
-        print_association_row(table, object);
+        print_association(table, object);
         break;
     case CLASS_DEVICE:
         print_columns(table, object, device);

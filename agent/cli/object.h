@@ -1,7 +1,8 @@
-/* object.h - a device, relationship, association or policy as its properties, the same for every form
- * of output.
+/* object.h - a device, relationship, use of a device, association or policy as its
+ * properties, the same for every form of output.
  *
- * The properties are exactly those of the class, in its order, then Version and Shard.
+ * The properties are exactly those of the class, in its order, then Version and Shard; a
+ * relationship has Pending before these.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_CLI_OBJECT_H
@@ -12,12 +13,14 @@
 #include "agent/cli/registry.h"
 #include "agent/cli/table.h"
 #include "projections/association_view.h"
+#include "projections/usage_view.h"
 
 #define OBJECT_PROPERTIES_MAX 22
 
 enum object_class {
     CLASS_RELATIONSHIP,
     CLASS_DEVICE,
+    CLASS_USAGE,
     CLASS_ASSOCIATION,
     CLASS_POLICY,
     OBJECT_CLASSES
@@ -57,17 +60,19 @@ struct object {
     enum object_class class;
     struct property properties[OBJECT_PROPERTIES_MAX];
     size_t count;
-    int64_t creation_time_ms; /* of relationships */
-    size_t order;             /* its place in a listing */
+    int64_t time_ms; /* CreationTime, LastLoginTime */
+    size_t order;    /* its place in a listing */
 };
 
-/* The device is looked up in the reader's views: its name and client type are those of
- * today. */
+/* A relationship's and a use's device is looked up in the reader's views: its name and
+ * client type are those of today. */
 int object_of_relationship(const struct shard_reader *reader,
                            const struct relationship *relationship, struct arena *arena,
                            struct object *ret_object, struct error *err);
 int object_of_device(const struct shard_reader *reader, const struct device *device,
                      struct arena *arena, struct object *ret_object, struct error *err);
+int object_of_usage(const struct shard_reader *reader, const struct usage *usage,
+                    struct arena *arena, struct object *ret_object, struct error *err);
 /* The devices may live in other shards. */
 int object_of_association(const struct shard_reader *reader, struct registry *registry,
                           const struct association *association, struct arena *arena,

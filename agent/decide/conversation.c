@@ -13,13 +13,10 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
 
-#include <stdlib.h>
-
 #include "projections/reference_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
-#define REQUESTS_TIMEOUT "requests.timeout"
 #define STATUS_TIMEOUT 3 /* in ExtendedStatus; domain.md 8.1 */
 
 /* ---- the kinds --------------------------------------------------------------------- */
@@ -484,14 +481,7 @@ int end_reference_decide(struct deciding *deciding)
 
 int request_timeout(struct deciding *deciding, uint32_t *ret_seconds)
 {
-    struct policy policy;
-    int code = policy_get(deciding->views, REQUESTS_TIMEOUT, &policy, deciding->err);
-
-    if (code < 0)
-        return code;
-    *ret_seconds =
-        (uint32_t)strtoul(policy.value, NULL, 10); /* checked when it was set */
-    return 0;
+    return policy_number(deciding, REQUESTS_TIMEOUT, ret_seconds);
 }
 
 int time_out_request(struct deciding *deciding, struct bytes name)

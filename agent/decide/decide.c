@@ -54,6 +54,25 @@ static const struct method methods[] = {
         .decide = delete_relationship_decide,
     },
     {
+        .schema = &approve_relationship_v1_schema,
+        .instance = approve_relationship_instance,
+        .find = instance_find,
+        .decide = approve_relationship_decide,
+    },
+    {
+        .schema = &deny_relationship_v1_schema,
+        .instance = deny_relationship_instance,
+        .find = instance_find,
+        .decide = deny_relationship_decide,
+    },
+    {
+        .schema = &report_usage_v1_schema,
+        .check = report_usage_check,
+        .route = report_usage_route,
+        .find = report_usage_find,
+        .decide = report_usage_decide,
+    },
+    {
         .schema = &register_device_v1_schema,
         .route = register_device_route,
         .find = register_device_find,

@@ -75,6 +75,7 @@ enum sender {
 };
 
 struct deciding;
+struct usage;
 
 /* One command: parameters -> route; views -> aggregate and what is missing; views ->
  * events. */
@@ -111,6 +112,7 @@ struct deciding {
     struct device device;
     bool has_relationship;
     struct relationship relationship;
+    const struct usage *usage;             /* NULL = none was reported yet */
     const struct policy_name *policy_name; /* NULL = unknown */
     struct policy policy;
     bool has_association;
@@ -174,6 +176,28 @@ int judge_unknown_device(struct deciding *deciding, const char *parameter,
 
 /* ---- relationship.c ---------------------------------------------------------------- */
 
+/* What is wanted of the relationship of a user and a device. */
+struct vouching {
+    uint32_t resource_id;
+    struct bytes unique_user_name;
+    struct numbers sources;
+    struct numbers types;
+};
+/* Sets device and relationship of a pair that need not exist; without a device, and where
+ * the site does not take unknown ones, a fault of parameter. */
+int find_pair(struct deciding *deciding, uint32_t resource_id, struct bytes user_name,
+              const char *parameter);
+/* Appends what it takes that the sources, each of them, vouch for the relationship at
+ * hand: nothing if they do already. 1 = it cannot be created, all numbers of the device's
+ * slot are used up. */
+int vouch(struct deciding *deciding, const struct vouching *vouching);
+int refuse_used_up(struct deciding *deciding);
+/* Takes sources away from the relationship at hand; with the last one it ends. */
+int withdraw(struct deciding *deciding, struct numbers sources);
+/* Adds types to the relationship at hand. */
+int add_types(struct deciding *deciding, struct numbers types);
+bool holds(struct numbers numbers, uint32_t value);
+
 struct param_fault create_relationship_check(const void *params);
 struct route create_relationship_route(const void *params);
 int create_relationship_find(struct deciding *deciding);
@@ -184,6 +208,8 @@ struct instance remove_source_instance(const void *params);
 struct instance add_type_instance(const void *params);
 struct instance remove_type_instance(const void *params);
 struct instance delete_relationship_instance(const void *params);
+struct instance approve_relationship_instance(const void *params);
+struct instance deny_relationship_instance(const void *params);
 struct param_fault instance_check(const struct instance *instance);
 int instance_find(struct deciding *deciding);
 int add_source_decide(struct deciding *deciding);
@@ -196,6 +222,23 @@ int emit_relationship_deleted(struct deciding *deciding,
                               const struct relationship *relationship,
                               const char *reason);
 
+/* ---- approval.c -------------------------------------------------------------------- */
+
+/* Does each of the sources wait for approval by the site's policy? */
+int need_approval(struct deciding *deciding, struct numbers sources, bool *ret_need);
+int emit_approval_requested(struct deciding *deciding, const struct vouching *vouching,
+                            uint32_t number);
+int approve_relationship_decide(struct deciding *deciding);
+int deny_relationship_decide(struct deciding *deciding);
+
+/* ---- usage.c ----------------------------------------------------------------------- */
+
+struct param_fault report_usage_check(const void *params);
+struct route report_usage_route(const void *params);
+int report_usage_find(struct deciding *deciding);
+int report_usage_decide(struct deciding *deciding);
+/* The timer of one user on one device is due; name: behind its prefix. */
+int usage_timer_decide(struct deciding *deciding, struct bytes name);
 /* ---- association.c ----------------------------------------------------------------- */
 
 struct param_fault add_association_check(const void *params);
@@ -289,6 +332,13 @@ int has_references(struct deciding *deciding, uint32_t resource_id);
 
 /* ---- policy.c ---------------------------------------------------------------------- */
 
+#define APPROVAL_SOURCES "approval.sources"
+#define REQUESTS_TIMEOUT "requests.timeout"
+#define USAGE_DAYS "usage.days"
+#define USAGE_MINUTES "usage.minutes"
+
+/* The present value of a policy that is a number. */
+int policy_number(struct deciding *deciding, const char *name, uint32_t *ret_number);
 struct route set_policy_route(const void *params);
 struct route adopt_policy_route(const void *params);
 int set_policy_find(struct deciding *deciding);

@@ -7,13 +7,17 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "projections/usage_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
 #define CORE_RULES "core.rules"
 #define DEVICES_UNKNOWN "devices.unknown"
-#define REQUESTS_TIMEOUT "requests.timeout"
 #define TIMEOUT_SECONDS_MAX 3600
+#define SOURCE_IDS_MAX 9
+
+_Static_assert(USAGE_DAYS_MAX == 90 && USAGE_DAYS_MAX * DAY_MINUTES == 129600,
+               "the texts of the policies usage.days and usage.minutes say so");
 
 struct route set_policy_route(const void *params)
 {
@@ -27,25 +31,52 @@ struct route adopt_policy_route(const void *params)
     return (struct route){.policy = true, .here = true};
 }
 
-/* A number from 1 to max, written without leading zeros; 0 = anything else. */
-static uint32_t policy_number(struct bytes value, uint32_t max)
+/* Is it a decimal number, written without leading zeros? */
+static bool read_number(struct bytes value, uint32_t *ret_number)
 {
     uint32_t number = 0;
 
-    if (value.size == 0 || value.size > 9 || value.data[0] == '0')
-        return 0;
+    if (value.size == 0 || value.size > 9 || (value.data[0] == '0' && value.size > 1))
+        return false;
     for (size_t i = 0; i < value.size; i++) {
         if (value.data[i] < '0' || value.data[i] > '9')
-            return 0;
+            return false;
         number = number * 10 + (uint32_t)(value.data[i] - '0');
     }
-    return number <= max ? number : 0;
+    *ret_number = number;
+    return true;
 }
 
-/* 0 = no number of rules that this program knows. */
+static bool is_number(struct bytes value, uint32_t low, uint32_t high)
+{
+    uint32_t number;
+
+    return read_number(value, &number) && number >= low && number <= high;
+}
+
+/* A number of rules that this program knows; 0 = anything else. */
 static uint32_t rules_number(struct bytes value)
 {
-    return policy_number(value, RULES_MAX);
+    uint32_t number;
+
+    return read_number(value, &number) && number <= RULES_MAX ? number : 0;
+}
+
+/* Digits 1 to 9, each once, with commas between them; or nothing. */
+static bool is_source_list(struct bytes value)
+{
+    bool seen[SOURCE_IDS_MAX + 1] = {false};
+
+    if (value.size > 0 && value.size % 2 == 0)
+        return false;
+    for (size_t i = 0; i < value.size; i++) {
+        uint8_t c = value.data[i];
+        if (i % 2 == 1 ? c != ',' : c < '1' || c > '9' || seen[c - '0'])
+            return false;
+        if (i % 2 == 0)
+            seen[c - '0'] = true;
+    }
+    return true;
 }
 
 /* NULL if the value is allowed. */
@@ -56,13 +87,38 @@ static const char *value_fault(const char *name, struct bytes value)
             return NULL;
         return "devices.unknown is either refuse or stub";
     }
+    if (strcmp(name, APPROVAL_SOURCES) == 0)
+        return is_source_list(value) ? NULL
+                                     : "approval.sources is a list of source ids, each "
+                                       "once, such as 1,4; empty = none";
     if (strcmp(name, REQUESTS_TIMEOUT) == 0)
-        return policy_number(value, TIMEOUT_SECONDS_MAX) != 0
+        return is_number(value, 1, TIMEOUT_SECONDS_MAX)
                    ? NULL
                    : "requests.timeout is a decimal number of seconds from 1 to 3600";
+    if (strcmp(name, USAGE_DAYS) == 0)
+        return is_number(value, 0, USAGE_DAYS_MAX)
+                   ? NULL
+                   : "usage.days is a decimal number of days, 0 to 90; 0 = off";
+    if (strcmp(name, USAGE_MINUTES) == 0)
+        return is_number(value, 0, USAGE_DAYS_MAX * DAY_MINUTES)
+                   ? NULL
+                   : "usage.minutes is a decimal number of minutes, 0 to 129600; 0 = off";
     if (rules_number(value) != 0)
         return NULL;
     return "core.rules is a decimal number of rules that this version of the agent knows";
+}
+
+int policy_number(struct deciding *deciding, const char *name, uint32_t *ret_number)
+{
+    struct policy policy;
+    int code = policy_get(deciding->views, name, &policy, deciding->err);
+
+    if (code < 0)
+        return code;
+    if (!read_number(bytes_str(policy.value), ret_number))
+        return error_set(deciding->err, ERROR_VERSION,
+                         "the policy %s is no number; a newer version set it", name);
+    return 0;
 }
 
 static const struct policy_name *find_name(struct bytes name)

@@ -49,6 +49,8 @@ INSTANCE_OF(remove_source)
 INSTANCE_OF(add_type)
 INSTANCE_OF(remove_type)
 INSTANCE_OF(delete_relationship)
+INSTANCE_OF(approve_relationship)
+INSTANCE_OF(deny_relationship)
 #undef INSTANCE_OF
 
 struct param_fault instance_check(const struct instance *instance)
@@ -75,7 +77,7 @@ struct param_fault instance_check(const struct instance *instance)
     return (struct param_fault){0};
 }
 
-static bool holds(struct numbers numbers, uint32_t value)
+bool holds(struct numbers numbers, uint32_t value)
 {
     for (size_t i = 0; i < numbers.count; i++) {
         if (numbers.items[i] == value)
@@ -110,33 +112,36 @@ static int aim(struct deciding *deciding, uint32_t resource_id)
     return 0;
 }
 
-int create_relationship_find(struct deciding *deciding)
+int find_pair(struct deciding *deciding, uint32_t resource_id, struct bytes user_name,
+              const char *parameter)
 {
-    const struct create_relationship_v1 *wanted = deciding->command->params;
-    int code = device_get(deciding->views, wanted->machine_resource_id, deciding->arena,
+    int code = device_get(deciding->views, resource_id, deciding->arena,
                           &deciding->device, deciding->err);
 
     if (code < 0)
         return code;
     deciding->has_device = code == 0;
     /* A device's relationships end with it: without a device there are none. */
-    if (deciding->has_device) {
-        code = relationship_get(deciding->views, wanted->machine_resource_id,
-                                wanted->user_account_name, deciding->arena,
-                                &deciding->relationship, deciding->err);
-        if (code < 0)
-            return code;
-        deciding->has_relationship = code == 0;
-    } else {
-        bool stub; /* registered with the relationship */
-        code = judge_unknown_device(deciding, "MachineResourceId",
-                                    "no device with this MachineResourceId is "
-                                    "registered; send RegisterDevice first",
+    if (!deciding->has_device) {
+        bool stub; /* registered with what is to be known of it */
+        return judge_unknown_device(deciding, parameter,
+                                    "no device with this resource id is registered; send "
+                                    "RegisterDevice first",
                                     &stub);
-        if (code != 0)
-            return code;
     }
-    return aim(deciding, wanted->machine_resource_id);
+    code = relationship_get(deciding->views, resource_id, user_name, deciding->arena,
+                            &deciding->relationship, deciding->err);
+    deciding->has_relationship = code == 0;
+    return code < 0 ? code : 0;
+}
+
+int create_relationship_find(struct deciding *deciding)
+{
+    const struct create_relationship_v1 *wanted = deciding->command->params;
+    int code = find_pair(deciding, wanted->machine_resource_id, wanted->user_account_name,
+                         "MachineResourceId");
+
+    return code != 0 ? code : aim(deciding, wanted->machine_resource_id);
 }
 
 /* By number; what else is given must agree. 0, 1 = there is none, or negative. */
@@ -282,7 +287,10 @@ static uint32_t *copy_items(struct deciding *deciding, struct numbers numbers)
         data->has_##list_field = after.count > 0;                                        \
         data->list_field.items = items;                                                  \
         data->list_field.count = after.count;                                            \
-        return emit(deciding, &event##_v1_schema, data);                                 \
+        return emit_about(deciding, &event##_v1_schema,                                  \
+                          relationship_subject(deciding->arena, data->resource_id,       \
+                                               data->relationship_resource_id),          \
+                          data);                                                         \
     }
 EMIT_CHANGE(source_added, source_id, sources)
 EMIT_CHANGE(source_removed, source_id, sources)
@@ -330,18 +338,14 @@ static struct working_list types_of(const struct deciding *deciding)
     return list_of(deciding->relationship.types, deciding->relationship.type_count);
 }
 
-/* ---- CreateRelationship ------------------------------------------------------------ */
-
-static struct numbers wanted_sources(const struct create_relationship_v1 *wanted)
+int add_types(struct deciding *deciding, struct numbers types)
 {
-    return (struct numbers){wanted->source_id.items, wanted->source_id.count};
+    struct working_list list = types_of(deciding);
+
+    return add_all(deciding, &list, types, emit_type_added);
 }
 
-static struct numbers wanted_types(const struct create_relationship_v1 *wanted)
-{
-    return (struct numbers){wanted->type_id.items,
-                            wanted->has_type_id ? wanted->type_id.count : 0};
-}
+/* ---- creating ---------------------------------------------------------------------- */
 
 /* The wanted values, each once. */
 static struct working_list distinct(struct numbers wanted)
@@ -353,21 +357,6 @@ static struct working_list distinct(struct numbers wanted)
             list_add(&list, wanted.items[i]);
     }
     return list;
-}
-
-static int merge(struct deciding *deciding, const struct create_relationship_v1 *wanted)
-{
-    struct working_list sources = sources_of(deciding);
-    struct working_list types = types_of(deciding);
-    int code = add_all(deciding, &sources, wanted_sources(wanted), emit_source_added);
-
-    if (code == 0)
-        code = add_all(deciding, &types, wanted_types(wanted), emit_type_added);
-    if (code != 0 || deciding->decision->count > 0)
-        return code;
-    return unchanged(deciding, "RelationshipResourceID",
-                     deciding->relationship.relationship_resource_id,
-                     holds(wanted_sources(wanted), SOURCE_DEPRECATED));
 }
 
 /* The next number of the device's slot; 0 = they are used up. */
@@ -384,19 +373,19 @@ static int next_number(struct deciding *deciding, uint32_t *ret_number)
     return 0;
 }
 
-static int emit_created(struct deciding *deciding,
-                        const struct create_relationship_v1 *wanted, uint32_t number)
+static int emit_created(struct deciding *deciding, const struct vouching *vouching,
+                        uint32_t number)
 {
     struct relationship_created_v1 *data = event_data(deciding, sizeof *data);
-    struct working_list sources = distinct(wanted_sources(wanted));
-    struct working_list types = distinct(wanted_types(wanted));
+    struct working_list sources = distinct(vouching->sources);
+    struct working_list types = distinct(vouching->types);
     char creation_time[CIM_DATETIME_SIZE];
 
     if (data == NULL)
         return decide_no_memory(deciding->err);
     cim_datetime_format(deciding->command->time_ms, creation_time);
-    data->resource_id = wanted->machine_resource_id;
-    data->unique_user_name = wanted->user_account_name;
+    data->resource_id = vouching->resource_id;
+    data->unique_user_name = vouching->unique_user_name;
     data->relationship_resource_id = number;
     data->has_resource_name = deciding->device.name.data != NULL;
     data->resource_name = deciding->device.name;
@@ -414,27 +403,75 @@ static int emit_created(struct deciding *deciding,
         return decide_no_memory(deciding->err);
     return emit_about(
         deciding, &relationship_created_v1_schema,
-        relationship_subject(deciding->arena, wanted->machine_resource_id, number), data);
+        relationship_subject(deciding->arena, vouching->resource_id, number), data);
+}
+
+static int create(struct deciding *deciding, const struct vouching *vouching,
+                  bool needs_approval)
+{
+    uint32_t number;
+    int code = next_number(deciding, &number);
+
+    if (code != 0)
+        return code;
+    if (number == 0)
+        return 1;
+    if (!deciding->has_device)
+        code = register_unknown_device(deciding, vouching->resource_id);
+    if (code == 0)
+        code = emit_created(deciding, vouching, number);
+    if (code == 0 && needs_approval)
+        code = emit_approval_requested(deciding, vouching, number);
+    return code;
+}
+
+static int merge(struct deciding *deciding, const struct vouching *vouching)
+{
+    struct working_list sources = sources_of(deciding);
+    int code = add_all(deciding, &sources, vouching->sources, emit_source_added);
+
+    return code != 0 ? code : add_types(deciding, vouching->types);
+}
+
+int vouch(struct deciding *deciding, const struct vouching *vouching)
+{
+    struct vouching granted = *vouching;
+    bool needs_approval;
+    int code = need_approval(deciding, vouching->sources, &needs_approval);
+
+    if (code != 0)
+        return code;
+    if (needs_approval)
+        granted.types = (struct numbers){NULL, 0};
+    return deciding->has_relationship ? merge(deciding, &granted)
+                                      : create(deciding, &granted, needs_approval);
+}
+
+int refuse_used_up(struct deciding *deciding)
+{
+    return refuse(deciding, RETURN_OTHER_FAILURE, /* parameter= */ NULL,
+                  "all RelationshipResourceIDs of this device's slot are used up; a "
+                  "device with another ResourceID may lie in another slot");
 }
 
 int create_relationship_decide(struct deciding *deciding)
 {
     const struct create_relationship_v1 *wanted = deciding->command->params;
-    uint32_t number;
+    const struct vouching vouching = {
+        .resource_id = wanted->machine_resource_id,
+        .unique_user_name = wanted->user_account_name,
+        .sources = {wanted->source_id.items, wanted->source_id.count},
+        .types = {wanted->type_id.items, wanted->has_type_id ? wanted->type_id.count : 0},
+    };
+    int code = vouch(deciding, &vouching);
 
-    if (deciding->has_relationship)
-        return merge(deciding, wanted);
-    int code = next_number(deciding, &number);
-    if (code != 0)
+    if (code == 1)
+        return refuse_used_up(deciding);
+    if (code != 0 || deciding->decision->count > 0)
         return code;
-    if (number == 0)
-        return refuse(deciding, RETURN_OTHER_FAILURE, /* parameter= */ NULL,
-                      "all RelationshipResourceIDs of this device's slot are used up; a "
-                      "device with "
-                      "another ResourceID may lie in another slot");
-    if (!deciding->has_device)
-        code = register_unknown_device(deciding, wanted->machine_resource_id);
-    return code != 0 ? code : emit_created(deciding, wanted, number);
+    return unchanged(deciding, "RelationshipResourceID",
+                     deciding->relationship.relationship_resource_id,
+                     holds(vouching.sources, SOURCE_DEPRECATED));
 }
 
 /* ---- the instance methods ---------------------------------------------------------- */
@@ -457,30 +494,34 @@ int add_source_decide(struct deciding *deciding)
     return unchanged_list(deciding, holds(values, SOURCE_DEPRECATED));
 }
 
+int withdraw(struct deciding *deciding, struct numbers sources)
+{
+    struct working_list rest = sources_of(deciding);
+    int code = remove_all(deciding, &rest, sources, emit_source_removed);
+
+    /* Nobody vouches for it any more (decision D1). */
+    if (code == 0 && rest.count == 0)
+        code =
+            emit_relationship_deleted(deciding, &deciding->relationship, "last_source");
+    return code;
+}
+
 int remove_source_decide(struct deciding *deciding)
 {
     const struct remove_source_v1 *wanted = deciding->command->params;
     struct numbers values = {wanted->source_id.items, wanted->source_id.count};
-    struct working_list sources = sources_of(deciding);
-    int code = remove_all(deciding, &sources, values, emit_source_removed);
+    int code = withdraw(deciding, values);
 
-    if (code != 0)
+    if (code != 0 || deciding->decision->count > 0)
         return code;
-    if (deciding->decision->count == 0)
-        return unchanged_list(deciding, holds(values, SOURCE_DEPRECATED));
-    /* Nobody vouches for it any more (decision D1). */
-    if (sources.count == 0)
-        return emit_relationship_deleted(deciding, &deciding->relationship,
-                                         "last_source");
-    return 0;
+    return unchanged_list(deciding, holds(values, SOURCE_DEPRECATED));
 }
 
 int add_type_decide(struct deciding *deciding)
 {
     const struct add_type_v1 *wanted = deciding->command->params;
-    struct numbers values = {wanted->type_id.items, wanted->type_id.count};
-    struct working_list types = types_of(deciding);
-    int code = add_all(deciding, &types, values, emit_type_added);
+    int code = add_types(deciding,
+                         (struct numbers){wanted->type_id.items, wanted->type_id.count});
 
     if (code != 0 || deciding->decision->count > 0)
         return code;

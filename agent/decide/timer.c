@@ -5,11 +5,13 @@
 #include "agent/decide/decide_internal.h"
 
 #include "projections/timer_view.h"
+#include "projections/usage_view.h"
 
 #define TICK_TIMERS_MAX 100 /* more are left for the next Tick */
 
 static const struct timer_kind kinds[] = {
     {REQUEST_TIMER, time_out_request},
+    {USAGE_TIMER_PREFIX, usage_timer_decide},
 };
 
 static int decide_timer(struct deciding *deciding, struct bytes name)

@@ -307,6 +307,12 @@ static bool may_conclude(const struct event *event)
             bytes_equal_str(event->command_type, "kinlog.ConfirmReference.v1"));
 }
 
+/* Each event of a Tick is an effect of its own, whether it concludes a request or not. */
+static bool stands_alone(const struct event *event)
+{
+    return may_conclude(event) || bytes_equal_str(event->command_type, "kinlog.Tick.v1");
+}
+
 int answer_concludes(const struct event *event, const void *data, uint64_t *ret_number,
                      struct error *err)
 {
@@ -351,7 +357,7 @@ int answer_add(struct answer_maker *maker, const struct event *event, const void
     answer->sequence = event->sequence;
     answer->version = event->sequence;
     maker->waits = event->type->schema == &association_requested_v1_schema;
-    if (event->index == event->count || may_conclude(event)) {
+    if (event->index == event->count || stands_alone(event)) {
         char time[RFC3339_SIZE];
         maker->whole = true;
         rfc3339_format(event->time_ms, time);

@@ -3,7 +3,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "events/base/datetime.h"
 
-#define DAY_MS INT64_C(86400000)
 #define ERA_DAYS INT64_C(146097) /* in 400 years */
 
 struct civil {
@@ -78,6 +77,11 @@ static bool time_of_civil(const struct civil *civil, int offset_minutes,
     }
     *ret_time_ms = time_ms;
     return true;
+}
+
+int64_t utc_day(int64_t time_ms)
+{
+    return time_ms / DAY_MS - (time_ms % DAY_MS < 0);
 }
 
 static char *put_digits(char *out, int value, int count)

@@ -12,6 +12,7 @@
 
 #define TIME_MS_MIN INT64_C(-62167219200000) /* 0000-01-01T00:00:00.000Z */
 #define TIME_MS_MAX INT64_C(253402300799999) /* 9999-12-31T23:59:59.999Z */
+#define DAY_MS INT64_C(86400000)
 
 #define RFC3339_SIZE 25 /* "2026-01-31T23:59:59.999Z" and NUL */
 /* domain.md 0.1: "never happened" */
@@ -20,6 +21,9 @@
 
 void rfc3339_format(int64_t time_ms, char ret_text[RFC3339_SIZE]);
 void cim_datetime_format(int64_t time_ms, char ret_text[CIM_DATETIME_SIZE]);
+
+/* The UTC day that a time lies in, counted from 1970-01-01, which is day 0. */
+int64_t utc_day(int64_t time_ms);
 
 /* RFC 3339 with any offset and any number of fraction digits (cut to milliseconds); leap
  * second 60 counts as 59.999. false if text is anything else. */

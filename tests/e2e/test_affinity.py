@@ -396,8 +396,9 @@ class Shards(AffinityTest):
         devices = self.devices_by_shard(site)
         for device in devices:
             self.assertEqual(self.create(site, 2, device=device).data["ReturnValue"], NOT_FOUND)
-        self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)],
-                         [("core.rules", "1"), ("devices.unknown", "refuse")])
+        defaults = [("approval.sources", ""), ("core.rules", "1"), ("devices.unknown", "refuse"),
+                    ("requests.timeout", "30"), ("usage.days", "0"), ("usage.minutes", "0")]
+        self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)], defaults)
         changed = site.cli("policy", "set", "devices.unknown=stub")
         self.assertEqual(changed.code, 0, changed.out + changed.err)
         self.assertEqual({s["PolicyRevision"] for s in site.status().values()}, {1})
@@ -428,8 +429,7 @@ class Shards(AffinityTest):
                              key=None, partition=(home + 1) % 4)
         self.assertEqual(back.data["Out"], {"Revision": 2})
         wait_until(lambda: {s["PolicyRevision"] for s in site.status().values()} == {2}, 20, "its adoption", site)
-        self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)],
-                         [("core.rules", "1"), ("devices.unknown", "refuse")])
+        self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)], defaults)
         refused = site.cli("policy", "set", "devices.unknown=maybe")
         self.assertEqual(refused.code, 3, refused.out + refused.err)
         # What only agents may send.
@@ -461,7 +461,7 @@ class Reading(AffinityTest):
         for device, user, sources, type in wishes:
             answer = self.create(site, sources, type, device=device, user=user)
             [event] = site.events(command_id=answer.headers["ce_causationid"])
-            row = {**event.data, "Version": answer.data["Sequence"], "Shard": answer.partition}
+            row = {**event.data, "Pending": False, "Version": answer.data["Sequence"], "Shard": answer.partition}
             expected[device, user] = row
             for key in (f"{device}/{user}", f"{device}/{user.upper()}", row["RelationshipResourceID"]):
                 self.assertEqual(site.ndjson("get", "relationship", key), [row])

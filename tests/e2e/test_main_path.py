@@ -81,7 +81,7 @@ class MainPath(KinlogTest):
         self.check_repeat(site, command, id, answer, event)
 
     def check_views(self, site, shard, sequence, relationship, row):
-        expected = {**row, "Version": sequence, "Shard": shard}
+        expected = {**row, "Pending": False, "Version": sequence, "Shard": shard}
         for key in (f"{DEVICE}/{USER}", f"{DEVICE}/CONTOSO\\JQPublic", str(relationship)):
             self.assertEqual(site.ndjson("get", "relationship", key), [expected], key)
         listed = site.ndjson("list", "relationships")

@@ -42,6 +42,15 @@ static const struct {
     {"RegisterDevice", "{\"ResourceID\": \"one\"}"},
     {"DeleteRelationship", "{\"RelationshipResourceID\": 2}"},
     {"RegisterDevice", "not JSON"},
+    {"SetPolicy", "{\"Name\": \"usage.minutes\", \"Value\": \"90\"}"},
+    {"SetPolicy", "{\"Name\": \"usage.days\", \"Value\": \"7\"}"},
+    {"SetPolicy", "{\"Name\": \"approval.sources\", \"Value\": \"4\"}"},
+    {"ReportUsage", "{\"ResourceID\": 9, \"UniqueUserName\": \"d\\\\u4\", \"Start\": "
+                    "\"2026-05-28T08:00:00Z\", \"Minutes\": 90, \"Count\": 1}"},
+    {"ApproveRelationship", "{\"ResourceID\": 9, \"UniqueUserName\": \"d\\\\u4\"}"},
+    {"ReportUsage", "{\"ResourceID\": 1, \"UniqueUserName\": \"d\\\\u5\", \"Start\": "
+                    "\"2026-05-27T08:00:00Z\", \"Minutes\": 90, \"Count\": 1}"},
+    {"DenyRelationship", "{\"ResourceID\": 1, \"UniqueUserName\": \"d\\\\u5\"}"},
     {"RemoveDevice", "{\"ResourceID\": 9}"},
 };
 #define COMMANDS ((int64_t)(sizeof commands / sizeof commands[0]))

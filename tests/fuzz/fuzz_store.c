@@ -17,6 +17,7 @@
 #include "projections/reference_view.h"
 #include "projections/request_view.h"
 #include "projections/timer_view.h"
+#include "projections/usage_view.h"
 #include "tests/fuzz/pieces.h"
 #include "tests/fuzz/prepared.h"
 
@@ -235,6 +236,21 @@ static void read_receipts(struct views *views, struct kv *kv)
     }
 }
 
+static void read_usage(struct views *views)
+{
+    struct usage_scan *scan = NULL;
+    struct usage usage;
+    struct error err = {0};
+    int code = usage_scan_open(views, 0, &scan, &err);
+
+    while (code == 0) {
+        code = usage_scan_next(scan, &usage, &err);
+        expect(code != 0 || usage.day_count <= USAGE_DAYS_MAX);
+    }
+    (void)checked(code, &err);
+    usage_scan_close(scan);
+}
+
 static void read_associations(struct views *views, uint32_t source)
 {
     struct association_scan *scan = NULL;
@@ -304,6 +320,7 @@ static void read_views(struct kv *kv)
     read_devices(views);
     read_relationships(views, 0);
     read_relationships(views, 4);
+    read_usage(views);
     read_receipts(views, kv);
     (void)checked(device_get(views, 4, &arena, &device, &err), &err);
     (void)checked(

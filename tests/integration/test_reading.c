@@ -263,6 +263,7 @@ static void test_list(void **state)
                                         "IsActive",
                                         "Sources",
                                         "Types",
+                                        "Pending",
                                         "Version",
                                         "Shard"};
     json_t *all = ndjson(site, "list relationships --ndjson");
@@ -319,6 +320,7 @@ static void test_filters(void **state)
         {"--source 7", 1},
         {"--source 9", 0},
         {"--primary", 1},
+        {"--pending", 0},
         {"--limit 4", 4},
         {"--limit 0", 0},
         {"--user ann --source 4", 1},
@@ -336,7 +338,8 @@ static void test_filters(void **state)
             fail_msg("%s: %zu", cases[i].filter, json_array_size(found));
         json_decref(found);
     }
-    expect(site, "list devices --user ann", 2, "is for relationships and associations");
+    expect(site, "list devices --user ann", 2, "is for relationships, usage");
+    expect(site, "list usage --pending", 2, "is for relationships");
     expect(site, "list relationships --restore 3", 2, "is for associations");
     expect(site, "list relationships --user 'a\\b\\c'", 2, "more than one backslash");
 }
@@ -460,6 +463,36 @@ static void test_get(void **state)
     expect(site, "get relationship 4000000", 1, "there is no such relationship");
     expect(site, "get relationship 0", 2, "from 1 to 4294967295");
     expect(site, "get relationship x/y", 2, "ResourceID before the '/'");
+}
+
+/* Usage is found by its pair; a relationship that waits by --pending. */
+static void test_usage(void **state)
+{
+    struct site *site = *state;
+
+    expect(site, "list usage", 0, "No usage yet.");
+    decide_one(site, "ReportUsage", "device:4", "u1",
+               "{\"ResourceID\":4,\"UniqueUserName\":\"hq\\\\ann\",\"Start\":"
+               "\"2025-12-31T08:15:00Z\",\"Minutes\":30,\"Count\":2}");
+    decide_one(site, "ReportUsage", "device:4", "u2",
+               "{\"ResourceID\":4,\"UniqueUserName\":\"hq\\\\cid\",\"Start\":"
+               "\"2025-12-31T08:15:00Z\",\"Minutes\":30,\"Count\":0}");
+    expect(site, "list usage --user ann", 0, "2025-12-31T08:15:00Z       2");
+    expect(site, "get usage '4/HQ\\Ann'", 0, "20251231081500.000000+000");
+    json_t *all = ndjson(site, "list usage --device PC5 --ndjson --sort -LoginCount");
+    assert_int_equal(json_array_size(all), 2);
+    const json_t *first = json_array_get(all, 0), *second = json_array_get(all, 1);
+    assert_string_equal(json_string_value(json_object_get(first, "UniqueUserName")),
+                        "hq\\ann");
+    assert_string_equal(json_string_value(json_object_get(first, "ResourceName")), "PC5");
+    assert_int_equal(number(first, "LoginCount"), 2);
+    assert_true(json_is_null(json_object_get(second, "LastLoginTime")));
+    assert_int_equal(json_object_size(first), 7);
+    json_decref(all);
+    expect(site, "list usage --device 1", 0, "No usage like that.");
+    expect(site, "get usage 4", 2, "ResourceID/UniqueUserName");
+    expect(site, "get usage '4/hq\\dan'", 1, "no use of device 4");
+    expect(site, "verify", 0, "");
 }
 
 /* The log comes in the order of time, whole or as the filters say, and as CloudEvents. */
@@ -767,6 +800,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_associations, setup, teardown),
         cmocka_unit_test_setup_teardown(test_association, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_json, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_usage, setup, teardown),
         cmocka_unit_test_setup_teardown(test_get, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log, setup, teardown),
         cmocka_unit_test_setup_teardown(test_follow, setup, teardown),

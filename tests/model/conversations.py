@@ -6,6 +6,7 @@
 #
 # SPDX-License-Identifier: Apache-2.0
 import re
+import struct
 
 import kinlog_json
 from associations import device_place, migration_id, pair_place
@@ -13,7 +14,6 @@ from kinlog_parts import (ACCESS_DENIED, NOT_FOUND, OTHER_FAILURE, UINT32_MAX, R
                           extended_status, integer_between, one_of, parse_rfc3339, slot_of_key, text_between)
 
 TIMED_OUT = 3
-DUE_MAX = 100
 FAULTY_SIDE = 'RestoreClientResourceID'
 
 
@@ -172,12 +172,10 @@ class Conversations:
         return request if request is not None and request.outcome is None else None
 
     def due_requests(self, record_time):
-        """Drafts of a Tick: its record's own time counts. READING: earliest first, then by sequence."""
-        due = [request for request in self.requests.values()
-               if request.outcome is None and request.due <= record_time]
-        due.sort(key=lambda request: (request.due, position(request.id)))
-        return [self.request_refused(request, OTHER_FAILURE, TIMED_OUT, 'timeout')
-                for request in due[:DUE_MAX]]
+        """The timers that are due: (when, name, what makes the drafts)."""
+        return [(request.due, b'request/' + struct.pack('>Q', position(request.id)[1]),
+                 lambda request=request: [self.request_refused(request, OTHER_FAILURE, TIMED_OUT, 'timeout')])
+                for request in self.requests.values() if request.outcome is None and request.due <= record_time]
 
     # -- what such a command is about ----------------------------------------------------
 

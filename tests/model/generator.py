@@ -41,6 +41,10 @@ EDGE_USERS = ['a\\b', 'a\\' + 'x' * 254, 'a\\' + '\u00e9' * 127, 'a\\\ue000', 'x
 NAMES = ['PC-1', 'pc-2', 'Labor \u00e4\u00f6\u00fc', 'x' * 256, 'tab\there', '"quoted\\"', '\u2028']
 SOURCES = ['/hr', 'urn:helpdesk', '/b\u00fcro/\u0436']
 STORES = ['\\\\srv\\state$\\1', '\\\\srv\\state$\\2', 'x' * 1024, '\u00e9/\U0001f600']
+HOUR_MS, DAY_MS = 3_600_000, 86_400_000
+# Where the calendar is uneven: the ends of years and of long and short months, leap days that are there
+# and one (of 2100) that is not.
+UNEVEN_DAYS = ['2026-12-20', '2028-02-10', '2027-02-20', '2100-02-20', '2026-04-24', '2028-05-30', '2032-11-25']
 PLAIN = {'expirytime': None, 'expectedversion': None}  # attributes that could have a command refused
 OF_AGENTS = {**PLAIN, 'replyto': '-'}
 
@@ -106,6 +110,8 @@ class Generator:
 
     def stream(self):
         rng, steps = self.rng, []
+        if rng.random() < 0.25:
+            return self.usage_stream()
         if rng.random() < 0.8:
             self.begin(steps)
         self.misplacing = True
@@ -149,11 +155,96 @@ class Generator:
             self.add(steps, self.command('AddAssociationEx', values, attributes=PLAIN))
         self.run(steps)
         for _ in range(rng.choice([0, 1, 2, 2])):  # asked, confirmed
-            mail, self.mail = self.mail, []
-            for command in mail:
-                self.add(steps, self.record(command['key'], command['value'], model.headers_between(command),
-                                            command['to']))
+            self.deliver(steps)
+
+    def deliver(self, steps):
+        """What is under way between shards arrives."""
+        mail, self.mail = self.mail, []
+        for command in mail:
+            self.add(steps, self.record(command['key'], command['value'], model.headers_between(command),
+                                        command['to']))
+        self.run(steps)
+
+    # -- usage over weeks ----------------------------------------------------------------
+
+    def usage_stream(self):
+        """Days pass: reports of today and of long ago, doubled ones, Ticks in time and late, words of
+        administrators, policies that change."""
+        rng, steps = self.rng, []
+        self.misplacing = False
+        self.now = model.parse_rfc3339(rng.choice(UNEVEN_DAYS) + 'T00:00:00Z') + rng.randrange(DAY_MS)
+        devices = rng.sample(DEVICES, 2)
+        users = [rng.choice(spellings) for spellings in rng.sample(USERS, 2)]
+        for number in devices:
+            self.add(steps, self.command('RegisterDevice', self.device(number), attributes=PLAIN))
+        self.set_alone(steps, 'usage.minutes', rng.choice(['1', '60', '600', '1500', '3000']))
+        self.set_alone(steps, 'usage.days', rng.choice(['1', '2', '7', '7', '30', '90']))
+        if rng.random() < 0.4:
+            self.set_alone(steps, 'approval.sources', rng.choice(['4', '1,4', '1']))
+        for _ in range(rng.randint(3, 10)):
+            for _ in range(rng.choice([1, 3, 6, 10])):
+                self.now += rng.choice([0, 0, HOUR_MS, 7 * HOUR_MS, DAY_MS, DAY_MS, 3 * DAY_MS, 20 * DAY_MS])
+                self.add(steps, self.usage_step(rng.choice(devices), rng.choice(users)))
             self.run(steps)
+            if rng.random() < 0.3:
+                self.set_alone(steps, *rng.choice(
+                    [('usage.minutes', '0'), ('usage.minutes', '60'), ('usage.minutes', '2000'),
+                     ('usage.minutes', '1'), ('usage.minutes', '1'), ('usage.days', '0'), ('usage.days', '3'),
+                     ('usage.days', '45'), ('usage.days', '90'), ('usage.days', '90'),
+                     ('approval.sources', ''), ('approval.sources', '4')]))
+            if rng.random() < 0.3:
+                steps.append({'op': rng.choice(['restart', 'rebuild'])})
+        return steps
+
+    def set_alone(self, steps, name, value):
+        """In a run of its own, so that every shard has adopted it before the next command."""
+        self.add(steps, self.command('SetPolicy', {'Name': name, 'Value': value}, attributes=PLAIN))
+        self.run(steps)
+        self.deliver(steps)
+
+    def usage_step(self, device, user):
+        rng, kind = self.rng, self.rng.random()
+        waiting = [row for shard in self.site.shards for row in shard.relationships.values() if row.pending]
+        if waiting and rng.random() < 0.25:
+            row = rng.choice(waiting)
+            return self.command(rng.choice(['ApproveRelationship', 'ApproveRelationship', 'DenyRelationship']),
+                                {'RelationshipResourceID': row.id}, attributes=PLAIN)
+        if kind < 0.22:
+            return self.tick_at(model.slot_of_key(b'device:%d' % device) % self.shards)
+        if kind < 0.28 and self.copies:
+            return self.repeat()
+        if kind < 0.4:
+            return self.command(*self.word_about(device, user), attributes=PLAIN)
+        return self.command('ReportUsage', self.report(device, user), attributes=PLAIN)
+
+    def word_about(self, device, user):
+        """(method, values) of somebody who has a say in the matter."""
+        method, more = self.rng.choice([
+            ('ApproveRelationship', {}), ('ApproveRelationship', {}), ('DenyRelationship', {}),
+            ('DenyRelationship', {}), ('DeleteRelationship', {}), ('RemoveSource', {'SourceId': 4}),
+            ('AddSource', {'SourceId': 2}), ('AddType', {'TypeId': 1}), ('RemoveType', {'TypeId': 1}),
+            ('RemoveDevice', {}), ('CreateRelationship', {'SourceId': 2, 'TypeId': 1}),
+            ('CreateRelationship', {'SourceId': [1, 4], 'TypeId': 1}), ('CreateRelationship', {'SourceId': 1})])
+        if method == 'CreateRelationship':
+            return method, {'MachineResourceId': device, 'UserAccountName': user, **more}
+        if method == 'RemoveDevice':
+            return self.rng.choice([(method, {'ResourceID': device}), ('RegisterDevice', self.device(device))])
+        return method, {'ResourceID': device, 'UniqueUserName': user, **more}
+
+    def report(self, device, user):
+        rng = self.rng
+        ago = rng.choice([0, 0, HOUR_MS, HOUR_MS, 12 * HOUR_MS, DAY_MS, 2 * DAY_MS, 6 * DAY_MS, 7 * DAY_MS,
+                          29 * DAY_MS, 89 * DAY_MS, 90 * DAY_MS, 400 * DAY_MS])
+        if rng.random() < 0.03:
+            ago = -3 * HOUR_MS
+        start = self.now - ago
+        if rng.random() < 0.3:  # about midnight
+            start = start // DAY_MS * DAY_MS + rng.choice([-1, 0, 1])
+        zone, offset = rng.choice([('Z', 0), ('Z', 0), ('+05:30', 330), ('-11:00', -660), ('+14:00', 840)])
+        return {'ResourceID': device, 'UniqueUserName': user,
+                'Start': model.rfc3339(start + offset * 60_000)[:-1] + zone,
+                'Minutes': rng.choice([0, 1, 30, 60, 240, 480, 481, 720, 1440]),
+                'Count': rng.choice([0, 1, 1, 2, 86400])}
 
     # -- records -------------------------------------------------------------------------
 
@@ -237,10 +328,14 @@ class Generator:
         if rng.random() < 0.7:
             last = max((other['Due'] for other in waiting if other['Shard'] == row['Shard']), default=0)
             self.now = max(self.now, rng.choice([row['Due'], last]) + rng.choice([-1, 0, 1]))
-        step = self.command('Tick', {}, source=self.site.source, partition=row['Shard'], attributes=OF_AGENTS,
-                            more=[('kinlog_epoch', model.OWNER_EPOCH.encode())])
+        step = self.tick_at(row['Shard'])
         self.ticks.append({**step, 'gap': 0, 'timestamp': self.now})
         return rng.choice(self.ticks[-3:]) if rng.random() < 0.3 else self.ticks[-1]
+
+    def tick_at(self, shard):
+        """As the owner of the shard sends it."""
+        return self.command('Tick', {}, source=self.site.source, partition=shard, attributes=OF_AGENTS,
+                            more=[('kinlog_epoch', model.OWNER_EPOCH.encode())])
 
     def policy_step(self):
         rng = self.rng
@@ -249,7 +344,13 @@ class Generator:
                                   ('core.rules', '0'), ('devices.unknown', 'maybe'), ('no.such', 'x'),
                                   ('devices.unknown', ''), ('requests.timeout', '1'),
                                   ('requests.timeout', '3600'), ('requests.timeout', '30'),
-                                  ('requests.timeout', rng.choice(['0', '3601', '01', '1.5', '', '-1', ' 7']))])
+                                  ('requests.timeout', rng.choice(['0', '3601', '01', '1.5', '', '-1', ' 7'])),
+                                  ('usage.days', '7'), ('usage.days', '91'),
+                                  ('usage.minutes', '60'), ('usage.minutes', '129600'),
+                                  ('usage.minutes', '129601'), ('usage.minutes', '060'),
+                                  ('approval.sources', '1,4'), ('approval.sources', ''),
+                                  ('approval.sources', '1,1'), ('approval.sources', '4,'),
+                                  ('approval.sources', '1 4'), ('approval.sources', '10')])
         return self.command('SetPolicy', {'Name': name, 'Value': value})
 
     def own_command(self):
@@ -303,8 +404,9 @@ class Generator:
         rng = self.rng
         method = rng.choices(
             ['CreateRelationship', 'AddSource', 'RemoveSource', 'AddType', 'RemoveType',
-             'DeleteRelationship', 'RegisterDevice', 'RemoveDevice', 'association'],
-            [18, 6, 10, 5, 5, 5, 12, 6, 65])[0]
+             'DeleteRelationship', 'RegisterDevice', 'RemoveDevice', 'ReportUsage', 'ApproveRelationship',
+             'DenyRelationship', 'association'],
+            [18, 6, 10, 5, 5, 5, 12, 6, 8, 4, 4, 65])[0]
         if method == 'association':
             return self.association_command()
         device = self.some_device()
@@ -318,6 +420,8 @@ class Generator:
             device = rng.choice(referred) if referred and rng.random() < 0.3 else device
             return method, rng.choice([{'ResourceID': device}, {'ResourceID': device, 'Force': True},
                                        {'ResourceID': device, 'Force': False}])
+        if method == 'ReportUsage':
+            return method, self.report(device, self.user())
         if method == 'CreateRelationship':
             values = {'MachineResourceId': device, 'UserAccountName': self.user(),
                       'SourceId': self.source_ids()}
@@ -327,7 +431,7 @@ class Generator:
         values = self.target(device)
         if method in ('AddSource', 'RemoveSource'):
             values['SourceId'] = self.source_ids()
-        elif method != 'DeleteRelationship':
+        elif method in ('AddType', 'RemoveType'):
             values['TypeId'] = rng.choice([1, [1], [1, 1]])
         return method, values
 
@@ -687,6 +791,15 @@ class Generator:
                 values[name] = rng.choice(['', 'x' * 257, 3, None, ['x']])
             elif name == 'MACAddresses':
                 values[name] = rng.choice([[''], ['x' * 65], ['x'] * 33, 'x', [None], [1]])
+            elif name == 'Start':
+                values[name] = rng.choice(
+                    ['', '2026-05-28', '2026-05-28T08:15:00', '2026-02-29T00:00:00Z', '2026-05-28T24:00:00Z',
+                     '20260528081500.000000+000', '9999-12-31T23:59:59Z', '2026-05-28T08:15:00.' + '0' * 50 + 'Z',
+                     'yesterday', 7, None, ['2026-05-28T08:15:00Z']])
+            elif name == 'Minutes':
+                values[name] = rng.choice([text for text in numbers if text not in ('0', '-0')] + [1441, -5, None])
+            elif name == 'Count':
+                values[name] = rng.choice([text for text in numbers if text not in ('0', '-0')] + [86401, None])
             elif name == 'ClientType':
                 values[name] = rng.choice([text for text in numbers if text not in ('0', '-0')])
             else:

@@ -16,8 +16,8 @@
 # Commands of one shard to another (.commands) go nowhere by themselves: whoever writes the stream puts
 # them into their partitions, in any order, more than once or not at all.
 #
-# Devices, relationships, policies and the pipeline stand here, associations.py and conversations.py are
-# two more parts of a shard, kinlog_parts.py is what all three stand on.
+# Devices, relationships, policies and the pipeline stand here, associations.py, conversations.py and
+# usage.py are more parts of a shard, kinlog_parts.py is what all of them stand on.
 #
 # Where the description leaves a choice, a comment that begins with READING says what was chosen.
 #
@@ -30,6 +30,7 @@ import struct
 import associations
 import conversations
 import kinlog_json
+import usage
 from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
                           INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
                           RESOURCE, RULES, SEQUENCE_MAX, SLOTS, STALE_VERSION, TRACESTATE_MAX, UINT32_MAX,
@@ -54,6 +55,8 @@ COMMANDS = {
     'AddType': TARGET + [('TypeId', TYPES, True)],
     'RemoveType': TARGET + [('TypeId', TYPES, True)],
     'DeleteRelationship': TARGET,
+    'ApproveRelationship': TARGET,
+    'DenyRelationship': TARGET,
     'RegisterDevice': [('ResourceID', RESOURCE, True), ('Name', text_between(1, 256), True),
                        ('ClientType', integer_between(0, UINT32_MAX), False),
                        ('MACAddresses', list_of(text_between(1, 64), 0, 32), False),
@@ -65,9 +68,12 @@ COMMANDS = {
     'Tick': [],
     **associations.COMMANDS,
     **conversations.COMMANDS,
+    **usage.COMMANDS,
 }
-INSTANCE_METHODS = ('AddSource', 'RemoveSource', 'AddType', 'RemoveType', 'DeleteRelationship')
+INSTANCE_METHODS = ('AddSource', 'RemoveSource', 'AddType', 'RemoveType', 'DeleteRelationship',
+                    'ApproveRelationship', 'DenyRelationship')
 AGENTS_ONLY = ('AdoptPolicy', 'Tick', *conversations.COMMANDS)
+TIMERS_PER_TICK = 100
 
 
 def missing_target(method, given):
@@ -464,6 +470,7 @@ class Relationship:
         self.created, self.sources = data['CreationTime'], list(data['Sources'])
         self.types, self.version = list(data['Types'] or []), version
         self.folded = fold_user_name(self.user)
+        self.pending = False
 
 
 class Device:
@@ -476,13 +483,23 @@ class Policy:
         self.data, self.version = dict(data), version
 
 
-POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'requests.timeout': '30'}
+POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'approval.sources': '',
+                   'requests.timeout': '30', **usage.POLICY_DEFAULTS}
+
+
+def is_source_list(value):
+    sources = value.split(',')
+    return value == '' or (all(re.fullmatch('[1-9]', source) for source in sources)
+                           and len(set(sources)) == len(sources))
+
+
 # READING: a number of seconds is written in one way only, without leading zeros.
-POLICY_VALUES = {'devices.unknown': ('refuse', 'stub'), 'core.rules': ('1',),
-                 'requests.timeout': [str(seconds) for seconds in range(1, 3601)]}
+POLICY_FITS = {'devices.unknown': ('refuse', 'stub').__contains__, 'core.rules': '1'.__eq__,
+               'approval.sources': is_source_list,
+               'requests.timeout': [str(seconds) for seconds in range(1, 3601)].__contains__, **usage.POLICY_FITS}
 
 
-class Shard(associations.Associations, conversations.Conversations):
+class Shard(associations.Associations, conversations.Conversations, usage.Use):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -492,6 +509,7 @@ class Shard(associations.Associations, conversations.Conversations):
         self.relationships = {}  # RelationshipResourceID -> Relationship
         self.pairs = {}          # (ResourceID, folded name) -> Relationship
         self.created = {}        # slot -> how many relationships were ever created there
+        self.usage = {}          # (ResourceID, folded name) -> usage.UseOfDevice
         self.policies = {}       # name -> Policy
         self.associations = {}   # (source, restore) -> Association
         self.requests = {}       # id -> Request, of this shard to others
@@ -763,6 +781,8 @@ class Shard(associations.Associations, conversations.Conversations):
             return self.association_place(method, values)
         if method in conversations.COMMANDS:
             return self.conversation_place(method, values)
+        if method == 'ReportUsage':
+            return self.usage_place(values)
         row = self.meant(method, values)
         if row is not None:
             return self.place(row) + (row.version,)
@@ -809,7 +829,7 @@ class Shard(associations.Associations, conversations.Conversations):
         if method == 'Tick':
             if epoch.decode('utf-8', 'replace') != OWNER_EPOCH:
                 raise Rejected(ACCESS_DENIED, None)
-            return self.due_requests(record.timestamp_ms) or None
+            return self.due_timers(record.timestamp_ms, now) or None
         if method in conversations.TO_OBJECT:
             self.check_asking(values['Request'])
         elif method in associations.COMMANDS:
@@ -817,22 +837,33 @@ class Shard(associations.Associations, conversations.Conversations):
         elif method in INSTANCE_METHODS:
             self.find(values)
         elif method == 'CreateRelationship':
-            if values['MachineResourceId'] not in self.devices and self.policy('devices.unknown') != 'stub':
-                raise Rejected(NOT_FOUND, 'MachineResourceId')
+            self.check_device(values, 'MachineResourceId')
+        elif method == 'ReportUsage':
+            self.check_device(values, 'ResourceID')
+            self.check_start(values, record.timestamp_ms)
         elif method == 'RemoveDevice':
             if values['ResourceID'] not in self.devices:
                 raise Rejected(NOT_FOUND, 'ResourceID')
         elif method in ('SetPolicy', 'AdoptPolicy'):
             # READING: names and values of policies are things referred to, before expectedversion.
-            if values['Name'] not in POLICY_VALUES:
+            if values['Name'] not in POLICY_FITS:
                 raise Rejected(INVALID_PARAMETER, 'Name')
-            if values['Value'] not in POLICY_VALUES[values['Name']]:
+            if not POLICY_FITS[values['Name']](values['Value']):
                 raise Rejected(INVALID_PARAMETER, 'Value')
         expected = attributes['expectedversion']
         if expected is not None and expected != (self.aggregate(command)[2] or 0):
             raise Rejected(STALE_VERSION, 'expectedversion')
         decision = re.sub('(?<!^)([A-Z])', r'_\1', method).lower()  # AddSource: add_source
         return getattr(self, decision)(values, now)
+
+    def due_timers(self, record_time, now):
+        """Drafts of a Tick, whose own time counts. READING: the earliest first, then by name."""
+        due = sorted(self.due_requests(record_time) + self.due_usage(record_time, now), key=lambda timer: timer[:2])
+        return [draft for _, _, drafts in due[:TIMERS_PER_TICK] for draft in drafts()]
+
+    def check_device(self, values, parameter):
+        if values[parameter] not in self.devices and self.policy('devices.unknown') != 'stub':
+            raise Rejected(NOT_FOUND, parameter)
 
     def policy(self, name):
         return self.policies[name].data['Value'] if name in self.policies else POLICY_DEFAULTS[name]
@@ -877,15 +908,24 @@ class Shard(associations.Associations, conversations.Conversations):
             'Reason': reason})
 
     def create_relationship(self, values, now):
-        number, user = values['MachineResourceId'], values['UserAccountName']
-        sources = list(dict.fromkeys(values['SourceId']))
-        types = list(dict.fromkeys(values.get('TypeId', [])))
+        drafts = self.vouch(values['MachineResourceId'], values['UserAccountName'], values['SourceId'],
+                            values.get('TypeId', []), now)
+        if not drafts:
+            raise Unchanged
+        return drafts
+
+    def vouch(self, number, user, sources, types, now):
+        """Drafts by which all the sources vouch for a relationship, with these types.
+
+        READING: sources that all wait for approval give nobody a type, in a relationship that exists
+        already neither; only a new one waits."""
+        sources, types = list(dict.fromkeys(sources)), list(dict.fromkeys(types))
+        waits = set(map(str, sources)) <= set(self.policy('approval.sources').split(','))
+        if waits:
+            types = []
         row = self.pairs.get((number, fold_user_name(user)))
         if row is not None:
-            drafts = self.set_events(row, 'Source', sources, []) + self.set_events(row, 'Type', types, [])
-            if not drafts:
-                raise Unchanged
-            return drafts
+            return self.set_events(row, 'Source', sources, []) + self.set_events(row, 'Type', types, [])
         key, drafts = 'device:%d' % number, []
         slot = slot_of_key(key.encode())
         identity = self.created.get(slot, 0) * SLOTS + slot + 1
@@ -894,13 +934,16 @@ class Shard(associations.Associations, conversations.Conversations):
         if number in self.devices:
             device = self.devices[number].data
         else:
-            drafts = self.stubs(number)
+            drafts += self.stubs(number)
             device = drafts[0][3]
         drafts.append(('RelationshipCreated', key, 'device/%d/relationship/%d' % (number, identity), {
             'ResourceID': number, 'UniqueUserName': user, 'RelationshipResourceID': identity,
             'ResourceName': device['Name'], 'ResourceClientType': device['ClientType'],
             'CreationTime': cim_datetime(now), 'IsActive': True, 'Sources': sources,
             'Types': or_null(types)}))
+        if waits:
+            drafts.append(('ApprovalRequested', *drafts[-1][1:3], {
+                'RelationshipResourceID': identity, 'ResourceID': number, 'UniqueUserName': user}))
         return drafts
 
     def changed_set(self, values, kind, adding):
@@ -921,12 +964,30 @@ class Shard(associations.Associations, conversations.Conversations):
 
     def remove_source(self, values, now):
         row, drafts = self.changed_set(values, 'Source', False)
-        if drafts[-1][3]['Sources'] is None:
-            drafts.append(self.deleted(row, 'last_source'))
+        return self.with_end(row, drafts)
+
+    def with_end(self, row, drafts):
+        """After SourceRemoved: the relationship ends with its last source."""
+        if drafts and drafts[-1][3]['Sources'] is None:
+            return drafts + [self.deleted(row, 'last_source')]
         return drafts
 
     def delete_relationship(self, values, now):
         return [self.deleted(self.find(values), 'explicit')]
+
+    def approve_relationship(self, values, now):
+        row = self.find(values)
+        if row.pending:
+            return self.set_events(row, 'Type', [usage.PRIMARY], [])
+        if usage.PRIMARY in row.types:
+            raise Unchanged
+        raise Rejected(OTHER_FAILURE, None)
+
+    def deny_relationship(self, values, now):
+        row = self.find(values)
+        if not row.pending:
+            raise Rejected(OTHER_FAILURE, None)
+        return [self.deleted(row, 'denied')]
 
     def register_device(self, values, now):
         number = values['ResourceID']
@@ -968,6 +1029,12 @@ class Shard(associations.Associations, conversations.Conversations):
             self.devices[data['ResourceID']] = Device(data, version)
         elif event.type == 'DeviceRemoved':
             del self.devices[data['ResourceID']]
+            self.forget_usage(data['ResourceID'])
+        elif event.type in ('UsageReported', 'UsageEvaluated'):
+            self.apply_usage(event)
+        elif event.type == 'ApprovalRequested':
+            row = self.relationships[data['RelationshipResourceID']]
+            row.pending, row.version = True, version
         elif event.type == 'RelationshipCreated':
             row = Relationship(data, version)
             self.relationships[row.id] = self.pairs[row.device, row.folded] = row
@@ -983,6 +1050,7 @@ class Shard(associations.Associations, conversations.Conversations):
                 row.sources = list(data['Sources'] or [])
             else:
                 row.types = list(data['Types'] or [])
+                row.pending = row.pending and not row.types
         elif event.type == 'PolicyChanged':
             self.policies[data['Name']] = Policy(data, version)
             self.revision = data['Revision']
@@ -1001,18 +1069,20 @@ class Shard(associations.Associations, conversations.Conversations):
                 'ResourceID': row.device, 'UniqueUserName': row.user, 'RelationshipResourceID': row.id,
                 'ResourceName': device['Name'], 'ResourceClientType': device['ClientType'],
                 'CreationTime': row.created, 'IsActive': True, 'Sources': or_null(row.sources),
-                'Types': or_null(row.types), 'Version': row.version, 'Shard': self.number})
+                'Types': or_null(row.types), 'Pending': row.pending, 'Version': row.version,
+                'Shard': self.number})
         devices = [{**device.data, 'Version': device.version, 'Shard': self.number}
                    for _, device in sorted(self.devices.items())]
         policy = [{**policy.data, 'Version': policy.version, 'Shard': self.number}
                   for _, policy in sorted(self.policies.items())]
         pairs = [row.row(self.number) for _, row in sorted(self.associations.items())]
-        return relationships, devices, policy, pairs, self.reference_rows(), self.request_rows()
+        return (relationships, devices, policy, pairs, self.reference_rows(), self.request_rows(),
+                self.usage_rows())
 
 
 # ---- all shards ------------------------------------------------------------------------
 
-VIEWS = ('relationships', 'devices', 'policy', 'associations', 'references', 'requests')
+VIEWS = ('relationships', 'devices', 'policy', 'associations', 'references', 'requests', 'usage')
 
 
 OWNER_EPOCH = '1;' + '0' * 32

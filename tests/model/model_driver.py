@@ -13,6 +13,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import kinlog_json  # noqa: E402
 import kinlog_model as model  # noqa: E402
+import usage  # noqa: E402
 
 
 def encode(data):
@@ -41,6 +42,13 @@ def raise_core_time(shard, record):
     honest_handle(shard, record)
 
 
+def count_30_day_months(use, last, count):
+    """A window in which all months have 30 days."""
+    def number(date):
+        return 360 * date.year + 30 * date.month + date.day
+    return sum(minutes for day, minutes in use.days.items() if 0 <= number(last) - number(day) < count)
+
+
 def fold_ascii(name):
     return name.lower().encode()
 
@@ -67,6 +75,12 @@ def wait_longer(shard, record_time):
 def established(shard, number):
     """Overlooks associations that are pending."""
     return [row for row in honest_of_source(shard, number) if not row.pending]
+def widen_resource_ids():
+    """By one at both ends."""
+    wide = model.integer_between(0, 2 ** 32)
+    for members in model.COMMANDS.values():
+        members[:] = [(name, wide if check is model.RESOURCE else check, required)
+                      for name, check, required in members]
 
 
 honest_handle = model.Shard.handle
@@ -77,9 +91,9 @@ honest_of_source = model.Shard.of_source
 WRONG = {
     'last-source': lambda: setattr(model.Shard, 'remove_source', remove_last_source),
     'core-time': lambda: setattr(model.Shard, 'handle', raise_core_time),
+    'months': lambda: setattr(usage.UseOfDevice, 'minutes', count_30_day_months),
     'fold': lambda: setattr(model, 'fold_user_name', fold_ascii),
-    'minimum': lambda: model.COMMANDS.update(
-        RemoveDevice=[('ResourceID', model.integer_between(0, 2 ** 32), True)]),
+    'range': widen_resource_ids,
     'conflict': lambda: setattr(model.Command, 'content_hash', lambda self, key: 'x'),
     'late-confirm': lambda: setattr(model.Shard, 'confirm_reference', confirm_anything),
     'early-release': lambda: setattr(model.Shard, 'apply_conversation', forget_early_releases),

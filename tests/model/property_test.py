@@ -433,6 +433,7 @@ def main():
     parser.add_argument('--time-limit', type=float, default=None, metavar='S', help='stop after S seconds')
     parser.add_argument('--failures', type=int, default=3, help='stop after so many failures')
     parser.add_argument('--no-long', action='store_true', help='leave out the stream of 10,002 records')
+    parser.add_argument('--usage', action='store_true', help='streams of usage over weeks, no others')
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else int(time.time())
     print('seed %d: run again with --seed %d' % (seed, seed), flush=True)
@@ -462,7 +463,9 @@ def main():
         if options.time_limit is not None and time.monotonic() - begun > options.time_limit:
             break
         shards = 4 if (seed + number) % 2 else 1
-        check('seed %d' % (seed + number), shards, generator.Generator(seed + number, shards).stream())
+        source = generator.Generator(seed + number, shards)
+        check('seed %d' % (seed + number), shards,
+              source.usage_stream() if options.usage else source.stream())
     if not options.no_long and failed < options.failures:
         check('the long stream', 1, long_stream(10_002))
     driver.stop()

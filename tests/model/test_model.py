@@ -20,6 +20,7 @@ import kinlog_parts as parts  # noqa: E402
 
 LOG = '00112233445566778899aabbccddeeff'
 KEY = bytes(range(32))
+DAY_MS = 86_400_000
 NOW = 1_780_000_000_000  # 2026-05-28T20:26:40.000Z
 
 
@@ -309,6 +310,59 @@ class Messages(unittest.TestCase):
         self.assertIsNone(shard.events[-1].data['ResourceName'])
         send(where, 'x', 'AdoptPolicy', {'Name': 'devices.unknown', 'Value': 'refuse', 'Revision': 2}, shard.number)
         self.assertEqual(fault(shard), (-2147217405, None))
+
+    # Minutes count for the UTC day of Start; what is enough until when, counted by hand: 2028 is a leap year.
+    def test_usage(self):
+        where = site()
+        shard = where.shards[0]
+        day = model.parse_rfc3339('2028-02-28T00:00:00Z')
+        send(where, 'd', 'RegisterDevice', {'ResourceID': 7, 'Name': 'PC'}, time=day)
+        for name, value in (('usage.minutes', '120'), ('usage.days', '3')):
+            send(where, name, 'SetPolicy', {'Name': name, 'Value': value}, time=day)
+        report = {'ResourceID': 7, 'UniqueUserName': 'a\\b', 'Minutes': 60, 'Count': 1}
+        noon = day + DAY_MS // 2
+        send(where, '1', 'ReportUsage', {**report, 'Start': '2028-02-28T23:30:00-01:00'}, time=noon + DAY_MS)
+        self.assertIsNone(shard.events[-1].data['EnoughUntil'])
+        send(where, '2', 'ReportUsage', {**report, 'Start': '2028-02-27T23:59:59.999Z'}, time=noon + DAY_MS)
+        self.assertEqual(types(shard)[-2:], ['RelationshipCreated', 'UsageReported'])
+        self.assertEqual(shard.events[-1].data['EnoughUntil'], '2028-03-01T00:00:00.000Z')
+        send(where, '3', 'ReportUsage', {**report, 'Start': '2028-02-29T00:00:00Z', 'Minutes': 1381},
+             time=noon + DAY_MS)
+        self.assertEqual(fault(shard), (-2147217400, 'Minutes'))
+        send(where, '4', 'ReportUsage', {**report, 'Start': '2028-02-29T12:00:00.001Z'}, time=noon + DAY_MS)
+        self.assertEqual(fault(shard), (-2147217400, 'Start'))
+        epoch = [('kinlog_epoch', model.OWNER_EPOCH)]
+        for time, given in ((day + 2 * DAY_MS - 1, ['PositionAdvanced']),
+                            (day + 2 * DAY_MS, ['SourceRemoved', 'RelationshipDeleted', 'UsageEvaluated']),
+                            (day + 9 * DAY_MS, ['PositionAdvanced'])):
+            before = len(types(shard))
+            send(where, str(time), 'Tick', {}, time=time, more=epoch, source=where.source)
+            self.assertEqual(types(shard)[before:], given)
+        [row] = where.views()['usage']
+        self.assertEqual((row['LastLoginTime'], row['LoginCount']), ('20280229003000.000000+000', 2))
+
+    # A relationship waits if all its sources do, until it has a type.
+    def test_approval(self):
+        where = site()
+        shard = where.shards[0]
+        send(where, 'd', 'RegisterDevice', {'ResourceID': 7, 'Name': 'PC'})
+        send(where, 'p', 'SetPolicy', {'Name': 'approval.sources', 'Value': '1,4'})
+        wanted = {'MachineResourceId': 7, 'UserAccountName': 'a\\b', 'TypeId': 1}
+        send(where, '1', 'CreateRelationship', {**wanted, 'SourceId': [4, 1]})
+        self.assertEqual(types(shard)[-2:], ['RelationshipCreated', 'ApprovalRequested'])
+        [row] = where.views()['relationships']
+        self.assertEqual((row['Types'], row['Pending'], row['IsActive']), (None, True, True))
+        number = row['RelationshipResourceID']
+        send(where, '2', 'CreateRelationship', {**wanted, 'SourceId': 1})
+        self.assertEqual(last(shard)['Outcome'], 'unchanged')
+        send(where, '3', 'ApproveRelationship', {'RelationshipResourceID': number})
+        self.assertEqual(types(shard)[-1], 'TypeAdded')
+        self.assertFalse(where.views()['relationships'][0]['Pending'])
+        send(where, '4', 'DenyRelationship', {'RelationshipResourceID': number})
+        self.assertEqual(fault(shard), (-2147217407, None))
+        send(where, '5', 'CreateRelationship', {**wanted, 'UserAccountName': 'c\\d', 'SourceId': 4})
+        send(where, '6', 'DenyRelationship', {'ResourceID': 7, 'UniqueUserName': 'C\\D'})
+        self.assertEqual((types(shard)[-1], shard.events[-1].data['Reason']), ('RelationshipDeleted', 'denied'))
 
     # Records without id or source are dead letters, with their hash in the log.
     def test_dead_letters(self):
@@ -973,7 +1027,7 @@ class PropertyTest(unittest.TestCase):
 
     # A slip on the other side is found, shrunk and told.
     def test_planted_slips(self):
-        for wrong in ('last-source', 'conflict', 'minimum', 'pending', 'late-confirm', 'early-release', 'due'):
+        for wrong in ('last-source', 'conflict', 'range', 'months', 'pending', 'late-confirm', 'early-release', 'due'):
             done = self.run_it(200, wrong)
             self.assertIn('1 failed', done.stdout, wrong)
             self.assertIn('the least stream that shows it', done.stdout)

@@ -30,6 +30,13 @@ def relationship(**changes):
     return '{%s}' % ','.join('"%s":%s' % item for item in values.items() if item[1] is not None)
 
 
+def usage(**changes):
+    values = {'ResourceID': '1', 'UniqueUserName': r'"contoso\\anna"', 'Start': '"2026-05-28T08:15:00Z"',
+              'Minutes': '480', 'Count': '1'}
+    values.update(changes)
+    return '{%s}' % ','.join('"%s":%s' % item for item in values.items() if item[1] is not None)
+
+
 def name(text):
     return relationship(UserAccountName='"%s"' % text)
 
@@ -124,6 +131,15 @@ def cases():
             relationship(SourceId=source)
     for kind in ('0', '2', '[]', '[1,1]', 'null'):
         yield 'type-%s' % kind.replace('[', 'list-').replace(']', '').replace(',', '-'), relationship(TypeId=kind)
+    yield 'usage-good', usage()
+    for minutes in ('-1', '-0', '1440', '1441', '1.5', '"480"', '1e400', 'null'):
+        yield 'usage-minutes-' + minutes.strip('"'), usage(Minutes=minutes)
+    for count in ('-1', '0', '86400', '86401', '[1]'):
+        yield 'usage-count-' + count.strip('[]'), usage(Count=count)
+    for what, start in (('number', '1780000000000'), ('short', '"2026-05-28"'),
+                        ('long', '"2026-05-28T08:15:00.%sZ"' % ('0' * 64)), ('null', 'null'),
+                        ('list', '["2026-05-28T08:15:00Z"]'), ('missing', None)):
+        yield 'usage-start-' + what, usage(Start=start)
     # members
     yield 'member-unknown', relationship()[:-1] + ',"Nmae":"x"}'
     yield 'member-unknown-null', relationship()[:-1] + ',"Nmae":null}'

@@ -59,9 +59,10 @@ static void test_lines(void **state)
         {"bogus ", ""}, /* not even "words" */
         {"status ", "words:"},
         /* what arguments may be, by their place */
-        {"get ", "words: relationship device association policy"},
+        {"get ", "words: relationship device usage association policy"},
         {"get --json --config x dev", "words: device"},
-        {"get policy ", "words: core.rules devices.unknown requests.timeout"},
+        {"get policy ", "words: approval.sources core.rules devices.unknown "
+                        "requests.timeout usage.days usage.minutes"},
         {"get device ", "words:"},
         {"get policy devices.unknown ", "words:"},
         {"list r", "words: relationships"},

@@ -173,12 +173,25 @@ static void test_cim_parse(void **state)
     assert_true(cim("19700230000000.000000+000") == INT64_MIN);
 }
 
+/* Days are counted from 1970 in both directions. */
+static void test_utc_day(void **state)
+{
+    (void)state;
+    assert_true(utc_day(0) == 0);
+    assert_true(utc_day(DAY_MS - 1) == 0);
+    assert_true(utc_day(DAY_MS) == 1);
+    assert_true(utc_day(-1) == -1);
+    assert_true(utc_day(-DAY_MS) == -1);
+    assert_true(utc_day(-DAY_MS - 1) == -2);
+    assert_true(utc_day(rfc3339("2026-01-01T00:30:00+01:00")) == 20453);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_format),        cmocka_unit_test(test_every_day),
         cmocka_unit_test(test_rfc3339_parse), cmocka_unit_test(test_rfc3339_refuses),
-        cmocka_unit_test(test_cim_parse),
+        cmocka_unit_test(test_cim_parse),     cmocka_unit_test(test_utc_day),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,6 +68,13 @@ static void fill(struct decide_fixture *fixture)
     for (int i = 1; i <= 300; i += 3)
         run_format(fixture, "DeleteRelationship",
                    "{\"ResourceID\":%d,\"UniqueUserName\":\"c\\\\u%d\"}", i % 10 + 1, i);
+    run(fixture, "SetPolicy", "{\"Name\":\"usage.minutes\",\"Value\":\"15\"}");
+    run(fixture, "SetPolicy", "{\"Name\":\"usage.days\",\"Value\":\"7\"}");
+    for (int i = 1; i <= 30; i++)
+        run_format(fixture, "ReportUsage",
+                   "{\"ResourceID\":%d,\"UniqueUserName\":\"c\\\\u%d\",\"Start\":"
+                   "\"2025-12-30T08:00:00Z\",\"Minutes\":%d,\"Count\":1}",
+                   i % 10 + 1, i, i);
     run(fixture, "RemoveDevice", "{\"ResourceID\":3}");
 }
 
@@ -79,9 +86,9 @@ static void test_definition(void **state)
         enum kv_space space;
         const char *kinds;
     } spaces[] = {
-        {VIEW_DEVICES, KV_VIEWS, "D"},      {VIEW_RELATIONSHIPS, KV_VIEWS, "RIS"},
-        {VIEW_POLICY, KV_VIEWS, "P"},       {VIEW_TIMERS, KV_VIEWS, "T"},
-        {VIEW_RECEIPTS, KV_RECEIPTS, NULL},
+        {VIEW_DEVICES, KV_VIEWS, "D"}, {VIEW_RELATIONSHIPS, KV_VIEWS, "RIS"},
+        {VIEW_POLICY, KV_VIEWS, "P"},  {VIEW_TIMERS, KV_VIEWS, "T"},
+        {VIEW_USAGE, KV_VIEWS, "U"},   {VIEW_RECEIPTS, KV_RECEIPTS, NULL},
     };
     struct decide_fixture *fixture = *state;
     char kept[65], defined[65];

@@ -100,6 +100,36 @@ static void test_set_invalid(void **state)
     }
 }
 
+/* Numbers have one spelling and a highest value; a list of sources has each once. */
+static void test_values(void **state)
+{
+    static const struct {
+        const char *name;
+        const char *good[4];
+        const char *bad[8];
+    } cases[] = {
+        {"usage.days", {"1", "90", "0"}, {"91", "-1", "01", "", "7 ", "1.0", "x"}},
+        {"usage.minutes", {"1", "129600", "0"}, {"129601", "060", "", "1e3"}},
+        {"approval.sources",
+         {"4", "1,4", "9,2,1", ""},
+         {"0", "10", "1,", ",1", "1,,4", "1 4", "1,4,1", "a"}},
+    };
+    struct decide_fixture *fixture = *state;
+
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        for (size_t k = 0; k < 8 && cases[i].bad[k] != NULL; k++) {
+            run_format(fixture, "SetPolicy", "{\"Name\":\"%s\",\"Value\":\"%s\"}",
+                       cases[i].name, cases[i].bad[k]);
+            assert_refused(fixture, RETURN_INVALID_PARAMETER, "Value", 0);
+        }
+        for (size_t k = 0; k < 4 && cases[i].good[k] != NULL; k++) {
+            run_format(fixture, "SetPolicy", "{\"Name\":\"%s\",\"Value\":\"%s\"}",
+                       cases[i].name, cases[i].good[k]);
+            assert_string_equal(fixture->events[0].type->name, "PolicyChanged");
+        }
+    }
+}
+
 /* expectedversion is that of the policy's name. */
 static void test_expected_version(void **state)
 {
@@ -191,9 +221,11 @@ static void test_names(void **state)
         assert_non_null(policy_name_at(count)->allowed);
         count++;
     }
-    assert_int_equal(count, 3);
-    assert_string_equal(policy_name_at(1)->name, "devices.unknown");
-    assert_string_equal(policy_name_at(1)->default_value, "refuse");
+    assert_int_equal(count, 6);
+    for (size_t i = 1; i < count; i++)
+        assert_true(strcmp(policy_name_at(i - 1)->name, policy_name_at(i)->name) < 0);
+    assert_string_equal(policy_name_at(2)->name, "devices.unknown");
+    assert_string_equal(policy_name_at(2)->default_value, "refuse");
 }
 
 /* A Tick from anyone but the shard's owner is refused; from the owner with nothing due it
@@ -304,7 +336,7 @@ int main(void)
         TEST(test_set),         TEST(test_default), TEST(test_set_same),
         TEST(test_set_invalid), TEST(test_adopt),   TEST(test_expected_version),
         TEST(test_route),       TEST(test_names),   TEST(test_tick),
-        TEST(test_timers),      TEST(test_misfit),
+        TEST(test_timers),      TEST(test_misfit),  TEST(test_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
