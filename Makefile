@@ -31,10 +31,10 @@ VERSION := $(shell cat VERSION)$(shell git describe --always --dirty=+ --exclude
 
 # ---- flags ---------------------------------------------------------------------------------------------
 
-LIBRARIES := rdkafka rocksdb jansson libcrypto libutf8proc
+LIBRARIES := rdkafka rocksdb jansson libcrypto libsodium libutf8proc
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null)
 PKG_LIBS := $(or $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null),\
-                 -lrdkafka -lrocksdb -ljansson -lcrypto -lutf8proc)
+                 -lrdkafka -lrocksdb -ljansson -lcrypto -lsodium -lutf8proc)
 
 CPPFLAGS += -I. -I$(GEN) -D_POSIX_C_SOURCE=200809L -DKINLOG_VERSION='"$(VERSION)"'
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion

@@ -373,6 +373,18 @@ int association_apply_store_deleted(struct views *views, const struct event *eve
     return code != 0 ? code : put_association(views, &association, err);
 }
 
+/* Nothing changes but the version: it is that of the association's last event. */
+int association_apply_key_given(struct views *views, const struct event *event,
+                                const void *data, struct error *err)
+{
+    const struct encrypt_decrypt_key_given_v1 *given = data;
+    struct association association;
+    int code = open_for_step(views, event, given->source_client_resource_id,
+                             given->restore_client_resource_id, &association, err);
+
+    return code != 0 ? code : put_association(views, &association, err);
+}
+
 /* ---- reading ----------------------------------------------------------------------- */
 
 int association_get(struct views *views, uint32_t source, uint32_t restore,

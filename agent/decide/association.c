@@ -164,6 +164,7 @@ MEANT_BY(start_capture)
 MEANT_BY(complete_capture)
 MEANT_BY(complete_restore)
 MEANT_BY(delete_store)
+MEANT_BY(get_encrypt_decrypt_key)
 #undef MEANT_BY
 
 struct param_fault association_check(const struct association_meant *meant,

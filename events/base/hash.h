@@ -34,6 +34,8 @@ void hmac_sha256(struct bytes key, struct bytes message, uint8_t ret_mac[SHA256_
 int base64url_append(struct buf *out, const void *data, size_t size);
 /* The same into room for it and a NUL: four characters for each three bytes begun. */
 void base64url_text(const void *data, size_t size, char *ret_text);
+/* Likewise, two characters for each byte. */
+void hex_text(const void *data, size_t size, char *ret_text);
 int hex_append(struct buf *out, const void *data, size_t size);
 /* Decodes exactly size bytes; false if text is anything else. */
 bool base64url_decode(struct bytes text, uint8_t *ret_data, size_t size);
