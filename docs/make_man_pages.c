@@ -314,8 +314,7 @@ static int write_configuration(void)
     for (size_t i = 0; config_kafka_sections[i] != NULL; i++)
         (void)fprintf(out, "%s [%s]", i > 0 ? "," : "", config_kafka_sections[i]);
     (void)fputc('\n', out);
-    for (size_t i = 0; config_kafka_meaning[i] != NULL; i++)
-        put_prose(out, config_kafka_meaning[i]);
+    put_prose(out, config_kafka_meaning);
     (void)fputs(".SH SEE ALSO\n.BR kinlog (1),\n.BR kinlog\\-run (1)\n", out);
     return page_close(out);
 }

@@ -33,7 +33,10 @@ json-schema-test-suite   | -      | to test the generated validators with
 python3-nacl             | -      | to open sealed keys
 python3-confluent-kafka  | -      | as client of the real broker
 maven                    | mvn    | to fetch Apache Kafka
-openjdk-17-jre-headless  | java   | to run Apache Kafka
+openjdk-17-jdk-headless  | javac  | to run Apache Kafka, and to build the example in Java
+golang-go                | go     | to build the example in Go
+nodejs                   | node   | to run the example in JavaScript
+npm                      | npm    | to fetch the libraries of that
 docker-compose           | -      | to check compose.yaml
 spin                     | -      | to check the model of who may write
 git                      | git    | to name the version

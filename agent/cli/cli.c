@@ -2,7 +2,7 @@
  * getopt_long does the work, its list is made from the table.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* getopt_long */
+#define _GNU_SOURCE /* getopt_long, TIOCGWINSZ */
 #include "agent/cli/cli.h"
 
 #include <assert.h>
@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/config/spelling.h"
@@ -181,10 +182,8 @@ bool cli_takes_option(const struct cli_command *command, const struct cli_option
 {
     if (command == NULL)
         return true;
-    if (strcmp(option->name, "json") == 0)
+    if (strcmp(option->name, "json") == 0 || strcmp(option->name, "ndjson") == 0)
         return command->has_json;
-    if (strcmp(option->name, "ndjson") == 0)
-        return command->has_ndjson;
     return strcmp(option->name, "version") != 0;
 }
 
@@ -220,7 +219,7 @@ int cli_parse(struct cli *cli, int argc, char **argv, struct cli_arguments *ret_
         return r;
     if (cli->form == OUTPUT_JSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --json", cli->command->name);
-    if (cli->form == OUTPUT_NDJSON && !cli->command->has_ndjson)
+    if (cli->form == OUTPUT_NDJSON && !cli->command->has_json)
         return error_set(err, ERROR_USAGE, "%s has no --ndjson", cli->command->name);
     return 0;
 }
@@ -288,6 +287,13 @@ bool cli_colour(FILE *file)
 
     return (no_color == NULL || *no_color == '\0') && isatty(fileno(file)) &&
            (terminal == NULL || strcmp(terminal, "dumb") != 0);
+}
+
+size_t cli_columns(FILE *file)
+{
+    struct winsize size;
+
+    return ioctl(fileno(file), TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 int cli_finish(int code)

@@ -22,6 +22,7 @@
 
 #include "agent/config/config.h"
 #include "events/base/error.h"
+#include "schemas/codec.h"
 
 enum exit_code {
     EXIT_DONE = 0, /* for send: accepted or unchanged */
@@ -54,8 +55,8 @@ struct cli_command {
     const struct cli_option *options;
     const char *examples;  /* lines */
     const char *arguments; /* for completion, see complete.h; NULL = none are known */
-    bool has_json, has_ndjson;
-    unsigned exits; /* 1 << exit code, of those that it ends with */
+    bool has_json;         /* --json and --ndjson */
+    unsigned exits;        /* 1 << exit code, of those that it ends with */
     cli_run_fn run;
 };
 extern const struct cli_command cli_commands[]; /* ends with name == NULL */
@@ -110,6 +111,8 @@ int cli_wrong(const struct cli *cli, const char *format, ...)
 
 /* Are colours wanted there? A terminal, and no NO_COLOR. */
 bool cli_colour(FILE *file);
+/* How wide the terminal is; 0: it is none, or does not say. */
+size_t cli_columns(FILE *file);
 /* Writing to stdout failed (no space, say)? Then EXIT_FAILED and a word on stderr, else
  * code. */
 int cli_finish(int code);
@@ -118,9 +121,12 @@ const struct cli_command *cli_command_find(const char *name);
 /* Does the option make sense with the command (NULL: with none)? One of the command's own
  * does. */
 bool cli_takes_option(const struct cli_command *command, const struct cli_option *option);
+/* Help is at most 80 columns wide. */
 void help_print_short(FILE *out);
 void help_print_all(FILE *out);
 void help_print_command(FILE *out, const struct cli_command *command);
+void help_print_type(FILE *out, const struct schema_entry *entry); /* of command */
+void help_print_config(FILE *out); /* each own key, its default and meaning */
 
 int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_init(struct cli *cli, int argc, char **argv);

@@ -152,21 +152,21 @@ static void print_opening(struct demo *demo)
     demo_print(page, DEMO_BOLD, "Kinlog demo");
     demo_print(
         page, DEMO_PLAIN,
-        ": an embedded Kafka broker and an agent with %d shards, in one process.\n\n",
+        ": an embedded Kafka broker and an agent with %d shards in one process\n\n",
         SHARDS);
     demo_print(page, DEMO_WARN, "  The embedded broker is NOT DURABLE: ");
     demo_print(page, DEMO_PLAIN,
-               "it keeps its records in memory only, at most 5 MiB of\n"
-               "  each partition, and all are gone when the demo ends. Nothing for real "
-               "data.\n\n");
+               "it keeps its records in memory only, at\n"
+               "  most 5 MiB of each partition, and all are gone when the demo ends. "
+               "Nothing for\n"
+               "  real data.\n\n");
     demo_print(page, DEMO_PLAIN, "  broker   127.0.0.1:%u, for any Kafka client\n",
                demo->port);
     demo_print(page, DEMO_PLAIN, "  folder   %s, %s\n", demo->folder.path,
                demo->folder.temporary ? "removed when the demo ends" : "kept");
-    demo_print(
-        page, DEMO_PLAIN,
-        "           kinlog.conf, agent.log (what the agent logs), data/ (its log and "
-        "views)\n\n");
+    demo_print(page, DEMO_PLAIN,
+               "           kinlog.conf, agent.log (what the agent logs), data/ (log and "
+               "views)\n\n");
     demo_paragraph(
         page, 2,
         "Below, commands go to the topic kinlog.commands; the agent decides each, puts "

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/cli/cli.h"
+#include "agent/cli/json_out.h"
 #include "agent/kafka/kafka.h"
 #include "agent/shard/site.h"
 
@@ -12,6 +13,39 @@ static void notice(void *context, int level, const char *text)
 
     (void)context;
     fprintf(stderr, "%s%s\n", words[level], text);
+}
+
+static void print_object(const struct cli *cli, const struct log_identity *identity)
+{
+    struct json_out json;
+
+    json_out_begin(&json, stdout, /* pretty= */ cli->form == OUTPUT_JSON);
+    json_out_object(&json, NULL);
+    json_out_string(&json, "Log", identity->log);
+    json_out_string(&json, "Site", identity->site);
+    json_out_unsigned(&json, "Shards", identity->shards);
+    json_out_string(&json, "DataDir", cli->config->data_dir);
+    json_out_close(&json);
+    json_out_end(&json);
+}
+
+static void print_made(const struct cli *cli, const struct log_identity *identity)
+{
+    const struct config *config = cli->config;
+    bool joined = cli_has(cli, "join");
+
+    if (cli->form != OUTPUT_TABLE) {
+        print_object(cli, identity);
+        return;
+    }
+    (void)printf("%s log %s of site %s, %u shards, in %s\n", joined ? "joined" : "made",
+                 identity->log, identity->site, identity->shards, config->data_dir);
+    if (!joined)
+        (void)printf("the site key is %s/site.key: keep a copy in a safe place; agents "
+                     "that join need it\n",
+                     config->data_dir);
+    (void)printf("next: kinlog run --config %s\n",
+                 config->file != NULL ? config->file : "FILE");
 }
 
 int cmd_init(struct cli *cli, int argc, char **argv)
@@ -31,14 +65,6 @@ int cmd_init(struct cli *cli, int argc, char **argv)
         code = site_init(cli->config, notice, NULL, &identity, &err);
     if (code != 0)
         return cli_fail(cli, &err);
-    printf("%s log %s of site %s, %u shards, in %s\n",
-           key_file != NULL ? "joined" : "made", identity.log, identity.site,
-           identity.shards, cli->config->data_dir);
-    if (key_file == NULL)
-        printf("the site key is %s/site.key: keep a copy in a safe place; agents that "
-               "join need it\n",
-               cli->config->data_dir);
-    printf("next: kinlog run --config %s\n",
-           cli->config->file != NULL ? cli->config->file : "FILE");
+    print_made(cli, &identity);
     return cli_finish(EXIT_DONE);
 }

@@ -12,6 +12,7 @@
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/object.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/user_filter.h"
 #include "agent/config/spelling.h"
 
@@ -36,6 +37,8 @@ struct listing {
     const char *sort; /* property; NULL = shard, then key */
     bool descending;
     struct registry *registry;
+    struct progress progress; /* over the rows read */
+    uint64_t rows;
     /* what comes out */
     struct table *table;
     struct json_out json;
@@ -55,6 +58,7 @@ static void print_object(struct listing *listing, const struct object *object)
 {
     struct json_out line;
 
+    progress_end(&listing->progress);
     listing->printed++;
     switch (listing->cli->form) {
     case OUTPUT_TABLE:
@@ -161,6 +165,11 @@ static bool relationship_fits(struct listing *listing,
     return user_filter_fits(&listing->user, relationship->unique_user_name);
 }
 
+static void count_row(struct listing *listing)
+{
+    progress_step(&listing->progress, ++listing->rows, /* total= */ 0);
+}
+
 /* ---- one shard --------------------------------------------------------------------- */
 
 static int list_relationships(struct listing *listing, const struct shard_reader *reader,
@@ -173,6 +182,7 @@ static int list_relationships(struct listing *listing, const struct shard_reader
 
     while (r == 0 && !is_full(listing) &&
            (r = relationship_scan_next(scan, &relationship, err)) == 0) {
+        count_row(listing);
         if (!relationship_fits(listing, &relationship))
             continue;
         r = object_of_relationship(reader, &relationship, row_arena(listing), &object,
@@ -195,6 +205,7 @@ static int list_devices(struct listing *listing, const struct shard_reader *read
 
     while (r == 0 && !is_full(listing) &&
            (r = device_scan_next(scan, &device, err)) == 0) {
+        count_row(listing);
         if (!device_fits(&listing->device, device.resource_id, device.name))
             continue;
         r = object_of_device(reader, &device, row_arena(listing), &object, err);
@@ -215,6 +226,7 @@ static int list_associations(struct listing *listing, const struct shard_reader 
 
     while (r == 0 && !is_full(listing) &&
            (r = association_scan_next(scan, &association, err)) == 0) {
+        count_row(listing);
         if (!association_fits(listing, &association))
             continue;
         r = object_of_association(reader, listing->registry, &association,
@@ -308,6 +320,7 @@ static int list_all(struct listing *listing, const struct store_folder *folder,
     char key[32];
     int r = 0;
 
+    progress_begin(&listing->progress, "rows read:");
     listing->registry = registry_new(folder);
     if (listing->registry == NULL)
         return error_set(err, ERROR_NO_MEMORY, "out of memory");
@@ -318,6 +331,7 @@ static int list_all(struct listing *listing, const struct store_folder *folder,
     }
     for (uint32_t shard = first; r == 0 && shard < last && !is_full(listing); shard++)
         r = list_shard(listing, folder, shard, err);
+    progress_end(&listing->progress);
     registry_free(listing->registry);
     listing->registry = NULL;
     if (r == 0 && listing->sort != NULL)

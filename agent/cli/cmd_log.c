@@ -14,6 +14,7 @@
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/event_text.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/reading.h"
 #include "agent/clock.h"
 #include "events/event_log.h"
@@ -36,6 +37,8 @@ struct log_view {
     bool follow;
     struct source_shard *shards;
     size_t shard_count;
+    struct progress progress; /* over the events read */
+    uint64_t events;
     struct table *table;
     struct json_out json;
 };
@@ -103,6 +106,7 @@ static int advance(struct log_view *view, struct source_shard *shard, struct err
     shard->has_event = false;
     while ((r = event_scan_next(shard->scan, &shard->event, err)) == 0) {
         shard->next = shard->event.sequence + 1;
+        progress_step(&view->progress, ++view->events, /* total= */ 0);
         if (shard->event.time_ms >= view->until_ms)
             return 0;
         if (fits(view, &shard->event)) {
@@ -146,6 +150,7 @@ static int print_event(struct log_view *view, const struct source_shard *shard,
     struct json_out line;
     int r;
 
+    progress_end(&view->progress);
     switch (view->cli->form) {
     case OUTPUT_JSON:
         return event_print_json(&view->json, &shard->reader.identity, &shard->event, err);
@@ -167,6 +172,7 @@ static int run_pass(struct log_view *view, struct error *err)
     struct source_shard *shard;
     int r = 0;
 
+    progress_begin(&view->progress, "events read:");
     for (size_t i = 0; r == 0 && i < view->shard_count; i++)
         r = begin_pass(view, &view->shards[i], err);
     while (r == 0 && !interrupted && (shard = earliest(view)) != NULL) {
@@ -174,6 +180,7 @@ static int run_pass(struct log_view *view, struct error *err)
         if (r == 0)
             r = advance(view, shard, err);
     }
+    progress_end(&view->progress);
     for (size_t i = 0; i < view->shard_count; i++) {
         event_scan_close(view->shards[i].scan);
         view->shards[i].scan = NULL;

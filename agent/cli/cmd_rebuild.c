@@ -9,6 +9,7 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/progress.h"
 #include "agent/cli/reading.h"
+#include "agent/cli/shard_report.h"
 #include "agent/shard/repair.h"
 
 enum way { WAY_VIEWS, WAY_FROM_TOPIC, WAY_REPUBLISH, WAY_COMMANDS };
@@ -58,7 +59,22 @@ static int mend(struct cli *cli, const struct store_folder *folder, uint32_t sha
     return r < 0 ? r : repair_commands(folder, cli->config, shard, earliest, err);
 }
 
-static void report(uint32_t shard, enum way way, bool earliest)
+static void print_object(struct json_out *json, uint32_t shard, enum way way)
+{
+    static const char *const results[] = {
+        [WAY_VIEWS] = "rebuilt",
+        [WAY_FROM_TOPIC] = "emptied",
+        [WAY_REPUBLISH] = "to be published",
+        [WAY_COMMANDS] = "moved",
+    };
+
+    json_out_object(json, NULL);
+    json_out_unsigned(json, "Shard", shard);
+    json_out_string(json, "Result", results[way]);
+    json_out_close(json);
+}
+
+static void print_text(uint32_t shard, enum way way, bool earliest)
 {
     (void)printf("shard %" PRIu32 ": ", shard);
     switch (way) {
@@ -77,14 +93,39 @@ static void report(uint32_t shard, enum way way, bool earliest)
                      earliest ? "first record" : "end");
         break;
     }
-    (void)fflush(stdout);
+}
+
+static int rebuild_all(struct cli *cli, const struct store_folder *folder, enum way way,
+                       bool earliest, struct error *err)
+{
+    struct shard_report output;
+    uint32_t first, last;
+    int r = reading_shards(cli, folder, &first, &last, err);
+
+    if (r < 0)
+        return r;
+    shard_report_begin(&output, cli);
+    for (uint32_t shard = first; shard < last; shard++) {
+        r = mend(cli, folder, shard, way, earliest, err);
+        if (r < 0) {
+            error_prefix(err, "shard %" PRIu32, shard);
+            return r;
+        }
+        struct json_out *json = shard_report_entry(&output);
+        if (json != NULL)
+            print_object(json, shard, way);
+        else
+            print_text(shard, way, earliest);
+        shard_report_entry_end(&output);
+    }
+    shard_report_end(&output);
+    return 0;
 }
 
 int cmd_rebuild(struct cli *cli, int argc, char **argv)
 {
     struct store_folder *folder = NULL;
     struct error err = {0};
-    uint32_t first = 0, last = 0;
     enum way way;
     bool earliest;
 
@@ -97,14 +138,7 @@ int cmd_rebuild(struct cli *cli, int argc, char **argv)
     if (r == 0)
         r = store_folder_open(cli->config->data_dir, /* writing= */ true, &folder, &err);
     if (r == 0)
-        r = reading_shards(cli, folder, &first, &last, &err);
-    for (uint32_t shard = first; r == 0 && shard < last; shard++) {
-        r = mend(cli, folder, shard, way, earliest, &err);
-        if (r == 0)
-            report(shard, way, earliest);
-        else
-            error_prefix(&err, "shard %" PRIu32, shard);
-    }
+        r = rebuild_all(cli, folder, way, earliest, &err);
     store_folder_close(folder);
     return r < 0 ? cli_fail(cli, &err) : EXIT_DONE;
 }

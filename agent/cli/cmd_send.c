@@ -8,6 +8,7 @@
 #include "agent/cli/answer_text.h"
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
+#include "agent/cli/json_out.h"
 #include "agent/cli/send_value.h"
 #include "agent/cli/sending.h"
 #include "agent/clock.h"
@@ -142,12 +143,21 @@ static int parse_attributes(struct sending *sending, struct error *err)
 static void print_sent(const struct sending *sending, uint32_t shard)
 {
     const struct outgoing *outgoing = &sending->outgoing;
+    struct json_out json;
 
-    if (sending->cli->form == OUTPUT_JSON)
+    if (sending->cli->form == OUTPUT_TABLE) {
+        (void)printf("Sent to shard %" PRIu32 ", id %s.\n"
+                     "Its answer, once there is one: kinlog show %s %s\n",
+                     shard, outgoing->id, outgoing->source, outgoing->id);
         return;
-    (void)printf("Sent to shard %" PRIu32 ", id %s.\n"
-                 "Its answer, once there is one: kinlog show %s %s\n",
-                 shard, outgoing->id, outgoing->source, outgoing->id);
+    }
+    json_out_begin(&json, stdout, /* pretty= */ false);
+    json_out_object(&json, NULL);
+    json_out_unsigned(&json, "Shard", shard);
+    json_out_string(&json, "Source", outgoing->source);
+    json_out_string(&json, "Id", outgoing->id);
+    json_out_close(&json);
+    json_out_end(&json);
 }
 
 static int no_answer(const struct sending *sending)
@@ -171,11 +181,11 @@ static int print_answer(const struct sending *sending, struct bytes value)
 
     if (answer_read(value, &summary, &err) < 0)
         return cli_fail(sending->cli, &err);
-    if (sending->cli->form == OUTPUT_JSON) {
+    if (sending->cli->form == OUTPUT_TABLE) {
+        answer_print(stdout, value);
+    } else {
         (void)fwrite(value.data, 1, value.size, stdout);
         (void)fputc('\n', stdout);
-    } else {
-        answer_print(stdout, value);
     }
     return summary.success ? EXIT_DONE : EXIT_REFUSED;
 }

@@ -10,8 +10,7 @@
 
 const char cli_about[] =
     "Kinlog keeps the record of who belongs to what in a fleet: commands come from "
-    "Kafka,\n"
-    "are decided, and become events, views and answers.\n";
+    "Kafka, are decided, and become events, views and answers.";
 
 const char cli_first_steps[] =
     "  kinlog demo                              watch it work; needs no Kafka\n"
@@ -22,8 +21,8 @@ const char cli_first_steps[] =
     "  kinlog log --since -15m --follow         what happens\n";
 
 const char cli_configuration[] =
-    "-X wins over the environment (KINLOG_<SECTION>_<KEY>), that over the\n"
-    "file. `kinlog help config` lists the keys.\n";
+    "-X wins over the environment (KINLOG_<SECTION>_<KEY>), that over the file. `kinlog "
+    "help config` lists the keys.";
 
 const char *const cli_exit_meanings[EXIT_CODES] = {
     [EXIT_DONE] = "done",
@@ -128,11 +127,11 @@ const struct cli_command cli_commands[] = {
         .name = "run",
         .summary = "run the agent",
         .usage = "run --config FILE",
-        .description = "Takes commands from Kafka, decides them, logs and publishes the "
-                       "events, and answers.\n"
-                       "Ends within 10 seconds of SIGTERM; SIGHUP opens connections and "
-                       "certificates anew.\n"
-                       "The data folder must have been made by `kinlog init`.",
+        .description =
+            "Takes commands from Kafka, decides them, logs and publishes the "
+            "events, and answers. Ends within 10 seconds of SIGTERM; SIGHUP "
+            "opens connections and certificates anew. The data folder must have "
+            "been made by `kinlog init`.",
         .options = no_options,
         .examples = "  kinlog run --config /etc/kinlog/kinlog.conf\n"
                     "  kinlog run --config kinlog.conf -X log.level=debug\n",
@@ -143,14 +142,15 @@ const struct cli_command cli_commands[] = {
         .name = "init",
         .summary = "make the data folder, and the topics where allowed",
         .usage = "init --config FILE [--join KEYFILE]",
-        .description = "Draws the log's id and the site key and makes one empty store "
-                       "per shard; with\n"
-                       "`create = true` in [topics] it makes the topics, too. A second "
-                       "agent of the same site\n"
-                       "gets the first one's site.key by --join and adopts its log.",
+        .description =
+            "Draws the log's id and the site key and makes one empty store per "
+            "shard; with `create = true` in [topics] it makes the topics, too. "
+            "A second agent of the same site gets the first one's site.key by "
+            "--join and adopts its log.",
         .options = init_options,
         .examples = "  kinlog init --config kinlog.conf\n"
                     "  kinlog init --config kinlog.conf --join /media/stick/site.key\n",
+        .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_init,
     },
@@ -158,11 +158,11 @@ const struct cli_command cli_commands[] = {
         .name = "demo",
         .summary = "watch commands become events, views and answers; needs no Kafka",
         .usage = "demo [--once] [--data-dir DIR] [--port N]",
-        .description = "Starts an embedded broker and an agent in one process, plays a "
-                       "short story with a small\n"
-                       "fleet, then stays up and says what to try next. The embedded "
-                       "broker keeps its messages\n"
-                       "in memory only: nothing for real data.",
+        .description =
+            "Starts an embedded broker and an agent in one process, plays a "
+            "short story with a small fleet, then stays up and says what to try "
+            "next. The embedded broker keeps its messages in memory only: "
+            "nothing for real data.",
         .options = demo_options,
         .examples = "  kinlog demo\n"
                     "  kinlog demo --once\n",
@@ -174,17 +174,16 @@ const struct cli_command cli_commands[] = {
         .summary = "send a command and wait for its answer",
         .usage = "send TYPE [Name=value ...]\n"
                  "send TYPE --data FILE|-",
-        .description = "Publishes a command and prints what became of it. Values take "
-                       "their type from the\n"
-                       "command's schema: SourceId=2, SourceId=2,4 and "
-                       "UserAccountName='hq\\ann' are a number, a\n"
-                       "list and a string. The agent judges the parameters: try it, a "
-                       "refusal says what is amiss.\n"
-                       "`kinlog help TYPE` explains a command's parameters.",
+        .description =
+            "Publishes a command and prints what became of it. Values take "
+            "their type from the command's schema: SourceId=2, SourceId=2,4 and "
+            "UserAccountName='hq\\ann' are a number, a list and a string. The "
+            "agent judges the parameters: try it, a refusal says what is amiss. "
+            "`kinlog help TYPE` explains a command's parameters.",
         .options = send_options,
         .examples = "  kinlog send RegisterDevice ResourceID=7 Name=PC7\n"
-                    "  kinlog send CreateRelationship MachineResourceId=7 "
-                    "'UserAccountName=hq\\ann' SourceId=2\n"
+                    "  kinlog send CreateRelationship MachineResourceId=7 \\\n"
+                    "      'UserAccountName=hq\\ann' SourceId=2\n"
                     "  echo '{\"ResourceID\": 7}' | kinlog send RemoveDevice --data -\n",
         .arguments = "TYPE PARAMETER=VALUE...",
         .has_json = true,
@@ -200,7 +199,7 @@ const struct cli_command cli_commands[] = {
                  "get association MigrationID\n"
                  "get policy NAME",
         .description =
-            "Reads the views in the data folder, whether the agent runs or not.\n"
+            "Reads the views in the data folder, whether the agent runs or not. "
             "User names are compared without regard to case.",
         .options = no_options,
         .examples = "  kinlog get relationship 23\n"
@@ -208,24 +207,23 @@ const struct cli_command cli_commands[] = {
                     "  kinlog get device 7\n",
         .arguments = "relationship|device|association|policy KEY",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_get,
     },
     {
         .name = "list",
         .summary = "list relationships, devices, associations or policies",
-        .usage = "list relationships [--user USER] [--device DEVICE] [--source N] "
-                 "[--primary]\n"
+        .usage = "list relationships [--user USER] [--device DEVICE] [--source N]\n"
+                 "     [--primary]\n"
                  "list devices [--device DEVICE]\n"
-                 "list associations [--source DEVICE] [--restore DEVICE] [--user USER] "
-                 "[--status N]\n"
+                 "list associations [--source DEVICE] [--restore DEVICE]\n"
+                 "     [--user USER] [--status N]\n"
                  "list policy",
-        .description = "Reads the views in the data folder, whether the agent runs or "
-                       "not: each shard as of one\n"
-                       "sequence, which --json names. --ndjson prints each object with "
-                       "exactly the properties of\n"
-                       "its class, and Version and Shard.",
+        .description =
+            "Reads the views in the data folder, whether the agent runs or not: "
+            "each shard as of one sequence, which --json names. --ndjson prints "
+            "each object with exactly the properties of its class, and Version "
+            "and Shard.",
         .options = list_options,
         .examples = "  kinlog list relationships --user ann --primary\n"
                     "  kinlog list devices --sort Name --limit 20\n"
@@ -233,7 +231,6 @@ const struct cli_command cli_commands[] = {
                     "  kinlog list associations --source PC7 --status 0\n",
         .arguments = "relationships|devices|associations|policy",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_list,
     },
@@ -243,14 +240,13 @@ const struct cli_command cli_commands[] = {
         .usage = "log [--shard N] [--from SEQ] [--to SEQ] [--since TIME] [--until TIME]\n"
                  "    [--subject SUBJECT] [--follow]",
         .description = "Reads the log in the data folder, whether the agent runs or not, "
-                       "in the order of time.\n"
-                       "--ndjson prints each event as one CloudEvents JSON object.",
+                       "in the order of time. --ndjson prints each event as one "
+                       "CloudEvents JSON object.",
         .options = log_options,
         .examples = "  kinlog log --since -15m --follow\n"
                     "  kinlog log --subject device/7\n"
                     "  kinlog log --shard 0 --from 100 --to 200 --ndjson\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_log,
     },
@@ -259,14 +255,13 @@ const struct cli_command cli_commands[] = {
         .summary = "show the receipt of a command: its answer and its events",
         .usage = "show SOURCE ID",
         .description =
-            "Finds a command by its source and id and prints the answer that it got, "
-            "made anew from\n"
-            "its events. Ids are compared within a shard; all shards are searched.",
+            "Finds a command by its source and id and prints the answer that it "
+            "got, made anew from its events. Ids are compared within a shard; "
+            "all shards are searched.",
         .options = no_options,
         .examples = "  kinlog show /kinlog/cli 6f1c0a52-53a4-4d6b-9d5f-0d9a53a3c7de\n"
                     "  kinlog show /hr/joiners 2026-0042 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_show,
     },
@@ -276,15 +271,14 @@ const struct cli_command cli_commands[] = {
         .usage = "policy\n"
                  "policy set NAME=VALUE [--timeout TIME]",
         .description =
-            "Policy is what decisions depend on; it is part of the log and the same for "
-            "all shards.\n"
-            "`set` sends SetPolicy and waits until every shard has adopted it.",
+            "Policy is what decisions depend on; it is part of the log and the "
+            "same for all shards. `set` sends SetPolicy and waits until every "
+            "shard has adopted it.",
         .options = policy_options,
         .examples = "  kinlog policy\n"
                     "  kinlog policy set devices.unknown=stub\n",
         .arguments = "set NAME=VALUE",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_SEND,
         .run = cmd_policy,
     },
@@ -292,20 +286,17 @@ const struct cli_command cli_commands[] = {
         .name = "status",
         .summary = "show how far each shard is, and what is wrong",
         .usage = "status",
-        .description = "Reads each shard's head from the data folder and, if the broker "
-                       "answers within\n"
-                       "two seconds, how many commands wait (LAG). An owner decides, a "
-                       "follower reads the\n"
-                       "events topic, a claiming shard is about to own; PUBLISHED is the "
-                       "last event that is\n"
-                       "known to lie in the topic. Digests (--json) are the same on any "
-                       "machine that holds\n"
-                       "the same shard at the same sequence.",
+        .description =
+            "Reads each shard's head from the data folder and, if the broker "
+            "answers within two seconds, how many commands wait (LAG). An owner "
+            "decides, a follower reads the events topic, a claiming shard is "
+            "about to own; PUBLISHED is the last event that is known to lie in "
+            "the topic. Digests (--json) are the same on any machine that holds "
+            "the same shard at the same sequence.",
         .options = no_options,
         .examples = "  kinlog status\n"
                     "  kinlog status --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL,
         .run = cmd_status,
     },
@@ -314,14 +305,13 @@ const struct cli_command cli_commands[] = {
         .summary = "check the log and everything made from it",
         .usage = "verify [--shard N]",
         .description =
-            "Checks chain, density and the order of each command's events, replays the "
-            "log, and\n"
-            "compares views and receipts with the replay. Works while the agent runs.",
+            "Checks chain, density and the order of each command's events, "
+            "replays the log, and compares views and receipts with the replay. "
+            "Works while the agent runs.",
         .options = verify_options,
         .examples = "  kinlog verify\n"
                     "  kinlog verify --shard 3 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL | EXIT_BIT(EXIT_DAMAGE),
         .run = cmd_verify,
     },
@@ -330,18 +320,15 @@ const struct cli_command cli_commands[] = {
         .summary = "mend what is damaged, from the log or from the events topic",
         .usage = "repair [--shard N]",
         .description =
-            "Does what `verify` does, compares with the events topic, and makes anew "
-            "what is damaged:\n"
-            "views from the log, a store from the topic. A damaged store is kept beside "
-            "the new one.\n"
-            "Safe at any time with the agent stopped: where somebody must decide which "
-            "history counts,\n"
-            "it refuses and names the way of `rebuild` that decides.",
+            "Does what `verify` does, compares with the events topic, and makes "
+            "anew what is damaged: views from the log, a store from the topic. "
+            "A damaged store is kept beside the new one. Safe at any time with "
+            "the agent stopped: where somebody must decide which history "
+            "counts, it refuses and names the way of `rebuild` that decides.",
         .options = repair_options,
         .examples = "  kinlog repair\n"
                     "  kinlog repair --shard 3 --json\n",
         .has_json = true,
-        .has_ndjson = true,
         .exits = EXITS_USUAL | EXIT_BIT(EXIT_REFUSED),
         .run = cmd_repair,
     },
@@ -349,17 +336,17 @@ const struct cli_command cli_commands[] = {
         .name = "rebuild",
         .summary = "decide what counts: log, events topic or commands topic",
         .usage = "rebuild [--shard N]\n"
-                 "rebuild [--shard N] --from-topic | --republish | --commands-from "
-                 "earliest|latest",
-        .description = "Replays the log and puts fresh views and receipts in the place "
-                       "of the present ones. The\n"
-                       "agent must be stopped. The other ways decide which history "
-                       "counts, for a shard that has\n"
-                       "stopped with an alarm or that `repair` refuses; what they say "
-                       "tells which one fits.",
+                 "rebuild [--shard N] --from-topic | --republish |\n"
+                 "        --commands-from earliest|latest",
+        .description =
+            "Replays the log and puts fresh views and receipts in the place of "
+            "the present ones. The agent must be stopped. The other ways decide "
+            "which history counts, for a shard that has stopped with an alarm "
+            "or that `repair` refuses; what they say tells which one fits.",
         .options = rebuild_options,
         .examples = "  kinlog rebuild\n"
                     "  kinlog rebuild --shard 3 --from-topic\n",
+        .has_json = true,
         .exits = EXITS_USUAL,
         .run = cmd_rebuild,
     },
@@ -367,9 +354,9 @@ const struct cli_command cli_commands[] = {
         .name = "help",
         .summary = "explain a command, or the configuration (`kinlog help config`)",
         .usage = "help [COMMAND|TYPE|config]",
-        .description =
-            "Prints all commands, one command with its options and examples, the\n"
-            "parameters of a type that `send` takes, or every key of the configuration.",
+        .description = "Prints all commands, one command with its options and examples, "
+                       "the parameters of a type that `send` takes, or every key of the "
+                       "configuration.",
         .options = no_options,
         .examples = "  kinlog help send\n"
                     "  kinlog help CreateRelationship\n"
@@ -383,8 +370,7 @@ const struct cli_command cli_commands[] = {
         .summary = "print the versions of program, formats and libraries",
         .usage = "version",
         .description = "Prints the program's version, the rules and store format that it "
-                       "knows, and the\n"
-                       "libraries that it runs with.",
+                       "knows, and the libraries that it runs with.",
         .options = no_options,
         .examples = "  kinlog version\n"
                     "  kinlog version --json\n",
@@ -399,11 +385,8 @@ const struct cli_command cli_commands[] = {
                  "completion words -- [WORD ...]",
         .description =
             "Prints a script that makes a shell complete commands, options, and their "
-            "words. It asks\n"
-            "the program by `words`: what the last of these words may become, one a "
-            "line, "
-            "with its\n"
-            "meaning.",
+            "words. It asks the program by `words`: what the last of these words may "
+            "become, one a line, with its meaning.",
         .options = no_options,
         .examples = "  source <(kinlog completion bash)\n"
                     "  kinlog completion fish > ~/.config/fish/completions/kinlog.fish\n",

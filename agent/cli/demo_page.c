@@ -1,13 +1,11 @@
 /* demo_page.c - see demo_page.h.
  *
  * SPDX-License-Identifier: Apache-2.0 */
-#define _GNU_SOURCE /* TIOCGWINSZ */
 #include "agent/cli/demo_page.h"
 
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "agent/cli/cli.h"
@@ -27,15 +25,15 @@ static const char *const colours[] = {
 
 void demo_page_init(struct demo_page *page, FILE *file)
 {
-    struct winsize size;
+    size_t columns = cli_columns(file);
 
     *page = (struct demo_page){.file = file,
                                .colour = cli_colour(file),
                                .terminal = isatty(fileno(file)) != 0,
                                .width = DEMO_WIDTH_MAX,
                                .text = BUF_INIT};
-    if (page->terminal && ioctl(fileno(file), TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
-        page->width = size.ws_col < DEMO_WIDTH_MAX ? size.ws_col : DEMO_WIDTH_MAX;
+    if (columns > 0 && columns < page->width)
+        page->width = columns;
     if (page->width < WIDTH_MIN)
         page->width = WIDTH_MIN;
 }

@@ -7,10 +7,46 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/send_value.h"
+#include "agent/config/config_keys.h"
 #include "agent/config/spelling.h"
 #include "agent/kafka/kafka.h"
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
+
+#define WIDTH 80
+#define MEANING_COLUMN 25   /* of options */
+#define PARAMETER_COLUMN 21 /* of types */
+
+/* Breaks text at blanks. The cursor stands at column indent, where further lines begin,
+ * too. */
+static void print_wrapped(FILE *out, size_t indent, const char *text)
+{
+    size_t width = WIDTH - indent;
+
+    while (true) {
+        size_t size = strlen(text);
+
+        if (size > width) {
+            size = width;
+            while (size > 0 && text[size] != ' ')
+                size--;
+            if (size == 0)
+                size = strcspn(text, " ");
+        }
+        (void)fprintf(out, "%.*s\n", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+        if (*text == '\0')
+            return;
+        (void)fprintf(out, "%*s", (int)indent, "");
+    }
+}
+
+static void print_indented(FILE *out, size_t indent, const char *text)
+{
+    (void)fprintf(out, "%*s", (int)indent, "");
+    print_wrapped(out, indent, text);
+}
 
 /* Each way of calling behind the program's name; a line that begins with a blank goes on
  * with the one before it. */
@@ -33,10 +69,10 @@ static void print_option(FILE *out, const char *dashes, const struct cli_option 
     (void)snprintf(left, sizeof(left), "%s%s%s%s", dashes, option->name,
                    option->argument != NULL ? " " : "",
                    option->argument != NULL ? option->argument : "");
-    (void)fprintf(out, "  %-22s ", left);
-    if (strlen(left) > 22) /* the meaning takes a line of its own */
-        (void)fprintf(out, "\n  %-22s ", "");
-    (void)fprintf(out, "%s\n", option->meaning);
+    (void)fprintf(out, "  %-*s ", MEANING_COLUMN - 3, left);
+    if (strlen(left) > MEANING_COLUMN - 3) /* the meaning takes a line of its own */
+        (void)fprintf(out, "\n%*s", MEANING_COLUMN, "");
+    print_wrapped(out, MEANING_COLUMN, option->meaning);
 }
 
 static void print_options(FILE *out, const struct cli_option *options)
@@ -53,7 +89,8 @@ static void print_commands(FILE *out)
 
 void help_print_short(FILE *out)
 {
-    (void)fprintf(out, "%s\n%s\nCommands:\n", cli_about, cli_first_steps);
+    print_wrapped(out, 0, cli_about);
+    (void)fprintf(out, "\n%s\nCommands:\n", cli_first_steps);
     print_commands(out);
     (void)fputs("\n`kinlog help COMMAND` explains one of them.\n", out);
 }
@@ -66,7 +103,9 @@ void help_print_all(FILE *out)
         out);
     print_options(out, cli_common_options);
     print_option(out, "-", &cli_override_option);
-    (void)fprintf(out, "\nConfiguration: %s\nExit codes:\n", cli_configuration);
+    (void)fputs("\nConfiguration:\n", out);
+    print_indented(out, 2, cli_configuration);
+    (void)fputs("\nExit codes:\n", out);
     for (int code = 0; code < EXIT_CODES; code++)
         (void)fprintf(out, "  %d  %s\n", code, cli_exit_meanings[code]);
 }
@@ -84,13 +123,13 @@ static void print_types(FILE *out)
 
         if (!send_type_is_for_people(entry))
             continue;
-        (void)fprintf(out, "  %-19s", entry->name);
+        (void)fprintf(out, "  %-*s", PARAMETER_COLUMN - 2, entry->name);
         for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL;
              i++) {
             size_t size = strlen(member->name) + 3;
 
-            if (column + size > 68) {
-                (void)fprintf(out, "\n  %-19s", "");
+            if (PARAMETER_COLUMN + column + size > WIDTH) {
+                (void)fprintf(out, "\n%*s", PARAMETER_COLUMN, "");
                 column = 0;
             }
             column += size;
@@ -100,52 +139,66 @@ static void print_types(FILE *out)
     }
 }
 
-/* Breaks text at blanks. */
-static void print_wrapped(FILE *out, const char *indent, const char *text)
+static void print_sending(FILE *out, const struct schema_entry *entry)
 {
-    size_t width = 88 - strlen(indent);
+    const struct codec_member *member;
+    int column;
 
-    while (*text != '\0') {
-        size_t size = strlen(text);
-
-        if (size > width) {
-            size = width;
-            while (size > 0 && text[size] != ' ')
-                size--;
-            if (size == 0)
-                size = strcspn(text, " ");
+    (void)fputs("\nSent by:\n", out);
+    column = fprintf(out, "  kinlog send %s", entry->name);
+    for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
+        if (!member->required)
+            continue;
+        if (column + (int)strlen(member->name) + (int)strlen(" =... \\") > WIDTH) {
+            (void)fputs(" \\\n     ", out);
+            column = 5;
         }
-        (void)fprintf(out, "%s%.*s\n", indent, (int)size, text);
-        text += size;
-        text += strspn(text, " ");
+        column += fprintf(out, " %s=...", member->name);
     }
+    (void)fputc('\n', out);
 }
 
-static void print_type(FILE *out, const struct schema_entry *entry)
+void help_print_type(FILE *out, const struct schema_entry *entry)
 {
     const struct codec_member *member;
 
     (void)fprintf(out, "%s\n\n", entry->type);
-    print_wrapped(out, "", codec_schema_description(entry->schema));
+    print_wrapped(out, 0, codec_schema_description(entry->schema));
     (void)fputs("\nParameters:\n", out);
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
         (void)fprintf(out, "  %s (%s%s)\n", member->name, send_kind_name(member->kind),
                       member->required ? "" : ", optional");
-        print_wrapped(out, "      ", member->description);
+        print_indented(out, 6, member->description);
     }
-    (void)fprintf(out, "\nSent by:\n  kinlog send %s", entry->name);
-    for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
-        if (member->required)
-            (void)fprintf(out, " %s=...", member->name);
+    print_sending(out, entry);
+}
+
+void help_print_config(FILE *out)
+{
+    const char *section = "";
+
+    for (const struct config_key *key = config_keys; key->section != NULL; key++) {
+        if (strcmp(section, key->section) != 0)
+            (void)fprintf(out, "%s[%s]\n", *section == '\0' ? "" : "\n", key->section);
+        section = key->section;
+        if (key->default_value == NULL)
+            (void)fprintf(out, "  %s  (no default)\n", key->name);
+        else
+            (void)fprintf(out, "  %s = %s\n", key->name, key->default_value);
+        print_indented(out, 6, key->meaning);
     }
+    for (size_t i = 0; config_kafka_sections[i] != NULL; i++)
+        (void)fprintf(out, "%s[%s]", i == 0 ? "\n" : ", ", config_kafka_sections[i]);
     (void)fputc('\n', out);
+    print_indented(out, 6, config_kafka_meaning);
 }
 
 void help_print_command(FILE *out, const struct cli_command *command)
 {
     (void)fprintf(out, "kinlog %s - %s\n\nUsage:\n", command->name, command->summary);
     print_usage(out, command->usage);
-    (void)fprintf(out, "\n%s\n", command->description);
+    (void)fputc('\n', out);
+    print_wrapped(out, 0, command->description);
     if (command->run == cmd_send)
         print_types(out);
     (void)fputs("\nOptions:\n", out);
@@ -175,7 +228,7 @@ int cmd_help(struct cli *cli, int argc, char **argv)
     if (argc > 1)
         return cli_wrong(cli, "one command at a time");
     if (strcmp(argv[0], "config") == 0) {
-        config_print_keys(stdout);
+        help_print_config(stdout);
         return EXIT_DONE;
     }
     const struct cli_command *command = cli_command_find(argv[0]);
@@ -185,7 +238,7 @@ int cmd_help(struct cli *cli, int argc, char **argv)
     }
     const struct schema_entry *entry = send_type_find(argv[0]);
     if (entry != NULL) {
-        print_type(stdout, entry);
+        help_print_type(stdout, entry);
         return EXIT_DONE;
     }
     for (size_t i = 0; cli_commands[i].name != NULL; i++)
@@ -210,7 +263,7 @@ int cmd_version(struct cli *cli, int argc, char **argv)
                      KINLOG_VERSION, RULES_MAX, STORE_FORMAT, kafka_library_version());
         return EXIT_DONE;
     }
-    json_out_begin(&json, stdout, /* pretty= */ true);
+    json_out_begin(&json, stdout, /* pretty= */ cli->form == OUTPUT_JSON);
     json_out_object(&json, NULL);
     json_out_string(&json, "Version", KINLOG_VERSION);
     json_out_integer(&json, "Rules", RULES_MAX);

@@ -20,28 +20,35 @@ void progress_begin(struct progress *progress, const char *label)
                                   .start_ms = clock_monotonic_ms()};
 }
 
-void progress_step(void *context, uint64_t done, uint64_t total)
+static void draw_bar(uint64_t done, uint64_t total, int64_t passed_ms)
 {
-    struct progress *progress = context;
     char bar[BAR_WIDTH + 1];
-
-    if (!progress->terminal || total == 0)
-        return;
-    int64_t now_ms = clock_monotonic_ms();
-    if (now_ms - progress->start_ms < DELAY_MS ||
-        (progress->drawn && now_ms - progress->drawn_ms < REDRAW_MS))
-        return;
     double part = done >= total ? 1.0 : (double)done / (double)total;
-    int64_t left_ms =
-        part > 0.01
-            ? (int64_t)((double)(now_ms - progress->start_ms) * (1.0 - part) / part)
-            : -1;
+
     for (int i = 0; i < BAR_WIDTH; i++)
         bar[i] = (double)i < part * BAR_WIDTH ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
-    (void)fprintf(stderr, "\r%s [%s] %3.0f %%", progress->label, bar, part * 100);
-    if (left_ms >= 0)
-        (void)fprintf(stderr, "  %" PRId64 " s left", left_ms / 1000 + 1);
+    (void)fprintf(stderr, "[%s] %3.0f %%", bar, part * 100);
+    if (part > 0.01)
+        (void)fprintf(stderr, "  %" PRId64 " s left",
+                      (int64_t)((double)passed_ms * (1.0 - part) / part) / 1000 + 1);
+}
+
+void progress_step(void *context, uint64_t done, uint64_t total)
+{
+    struct progress *progress = context;
+
+    if (!progress->terminal)
+        return;
+    int64_t now_ms = clock_monotonic_ms(), passed_ms = now_ms - progress->start_ms;
+    if (passed_ms < DELAY_MS ||
+        (progress->drawn && now_ms - progress->drawn_ms < REDRAW_MS))
+        return;
+    (void)fprintf(stderr, "\r%s ", progress->label);
+    if (total > 0)
+        draw_bar(done, total, passed_ms);
+    else
+        (void)fprintf(stderr, "%" PRIu64, done);
     (void)fputs("\033[K", stderr);
     (void)fflush(stderr);
     progress->drawn = true;

@@ -1,4 +1,5 @@
-/* progress.h - a bar on stderr for what takes longer than a second, on a terminal only.
+/* progress.h - a bar on stderr for what takes longer than a second, on a terminal only;
+ * a count where nobody knows how much there is.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_CLI_PROGRESS_H
@@ -16,9 +17,9 @@ struct progress {
 };
 
 void progress_begin(struct progress *progress, const char *label);
-/* Fits replay_progress_fn; context is the struct progress. */
+/* total 0: not known. Fits replay_progress_fn; context is the struct progress. */
 void progress_step(void *context, uint64_t done, uint64_t total);
-/* Removes the bar. */
+/* Removes the bar, until the next step. */
 void progress_end(struct progress *progress);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "agent/cli/progress.h"
 #include "agent/clock.h"
 
 #define POLL_MS 200 /* in case a wake-up is missed */
@@ -17,6 +18,7 @@
 struct exchange {
     const struct config *config;
     int64_t deadline_ms;
+    struct progress waiting;
     int wake_fd;
     struct sink *sink;
     struct delivery delivery; /* of the command */
@@ -88,6 +90,7 @@ int exchange_open(const struct config *config, int64_t deadline_ms,
     kafka_log_set(keep_log);
     exchange->config = config;
     exchange->deadline_ms = deadline_ms;
+    progress_begin(&exchange->waiting, "waiting for the answer");
     exchange->wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (exchange->wake_fd < 0)
         r = error_set(err, ERROR_IO, "cannot make an event descriptor");
@@ -108,6 +111,7 @@ void exchange_close(struct exchange *exchange)
 {
     if (exchange == NULL)
         return;
+    progress_end(&exchange->waiting);
     for (size_t i = 0; i < exchange->source_count; i++)
         source_close(exchange->sources[i]);
     free(exchange->sources);
@@ -194,6 +198,14 @@ int exchange_send(struct exchange *exchange, uint32_t shard, struct bytes key,
     return 0;
 }
 
+static void show_waiting(struct exchange *exchange)
+{
+    int64_t all_ms = exchange->deadline_ms - exchange->waiting.start_ms;
+
+    progress_step(&exchange->waiting, (uint64_t)(all_ms - left_ms(exchange)),
+                  (uint64_t)all_ms);
+}
+
 static void take_headers(const struct record *record, struct answer_record *ret_answer)
 {
     *ret_answer = (struct answer_record){.value = record->value};
@@ -238,6 +250,7 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
 
         if (exchange->record_next < exchange->record_count) {
             take_headers(&exchange->records[exchange->record_next++], ret_answer);
+            progress_end(&exchange->waiting);
             return 0;
         }
         (void)!read(exchange->wake_fd, &count,
@@ -246,9 +259,13 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
         if (r < 0)
             return r;
         int wait_ms = left_ms(exchange);
-        if (!some && wait_ms == 0)
+        if (some)
+            continue;
+        if (wait_ms == 0) {
+            progress_end(&exchange->waiting);
             return 1;
-        if (!some)
-            (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
+        }
+        show_waiting(exchange);
+        (void)poll(&wake, 1, wait_ms < POLL_MS ? wait_ms : POLL_MS);
     }
 }

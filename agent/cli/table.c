@@ -12,7 +12,7 @@
 
 #include "agent/cli/cli.h"
 
-#define GAP 2 /* between columns */
+#define GAP 2 /* between columns, if the terminal is wide enough, else 1 */
 
 struct column {
     const char *title;
@@ -23,7 +23,7 @@ struct column {
 struct table {
     FILE *file;
     struct column columns[TABLE_COLUMNS_MAX];
-    size_t column_count;
+    size_t column_count, gap;
     size_t column;    /* of the next cell */
     struct buf text;  /* of the cells held back, one after the other */
     struct buf cells; /* array of struct cell */
@@ -106,7 +106,17 @@ static void print_cell(const struct table *table, size_t index, const char *text
     if (last)
         (void)fputc('\n', table->file);
     else
-        (void)fprintf(table->file, "%*s", (int)(GAP + (column->left ? padding : 0)), "");
+        (void)fprintf(table->file, "%*s",
+                      (int)(table->gap + (column->left ? padding : 0)), "");
+}
+
+static void choose_gap(struct table *table)
+{
+    size_t columns = cli_columns(table->file), width = GAP * (table->column_count - 1);
+
+    for (size_t i = 0; i < table->column_count; i++)
+        width += table->columns[i].width;
+    table->gap = columns > 0 && width > columns ? 1 : GAP;
 }
 
 static void print_header(struct table *table)
@@ -144,8 +154,10 @@ void table_flush(struct table *table)
         if (cells[i].width > column->width)
             column->width = cells[i].width;
     }
-    if (!table->header_done)
+    if (!table->header_done) {
+        choose_gap(table);
         print_header(table);
+    }
     for (size_t i = 0; i < count; i++) {
         print_cell(table, i % table->column_count, (const char *)table->text.data + at,
                    &cells[i]);

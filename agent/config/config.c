@@ -6,6 +6,7 @@
 #include "agent/config/config.h"
 
 #include <ctype.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -508,27 +509,4 @@ int config_need_site(const struct config *config, struct error *err)
 int config_need_broker(const struct config *config, struct error *err)
 {
     return kafka_settings_check(&config->kafka, err);
-}
-
-void config_print_keys(FILE *out)
-{
-    const char *section = "";
-
-    for (size_t i = 0; config_keys[i].section != NULL; i++) {
-        const struct config_key *key = &config_keys[i];
-
-        if (strcmp(section, key->section) != 0)
-            (void)fprintf(out, "%s[%s]\n", *section == '\0' ? "" : "\n", key->section);
-        section = key->section;
-        if (key->default_value == NULL)
-            (void)fprintf(out, "  %s  (no default)\n", key->name);
-        else
-            (void)fprintf(out, "  %s = %s\n", key->name, key->default_value);
-        (void)fprintf(out, "      %s\n", key->meaning);
-    }
-    for (size_t i = 0; config_kafka_sections[i] != NULL; i++)
-        (void)fprintf(out, "%s[%s]", i == 0 ? "\n" : ", ", config_kafka_sections[i]);
-    (void)fputc('\n', out);
-    for (size_t i = 0; config_kafka_meaning[i] != NULL; i++)
-        (void)fprintf(out, "      %s\n", config_kafka_meaning[i]);
 }

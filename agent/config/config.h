@@ -19,8 +19,6 @@
 #ifndef AGENT_CONFIG_CONFIG_H
 #define AGENT_CONFIG_CONFIG_H
 
-#include <stdio.h>
-
 #include "agent/kafka/kafka.h"
 #include "events/base/error.h"
 
@@ -66,9 +64,5 @@ int config_need_site(const struct config *config, struct error *err);
  * property or no broker is named. Not part of config_load(), so that reading the store
  * needs no access to keys and certificates. */
 int config_need_broker(const struct config *config, struct error *err);
-
-/* Prints every own key with its default and meaning (for --help and the operations page).
- * */
-void config_print_keys(FILE *out);
 
 #endif

@@ -19,12 +19,10 @@
 
 const char *const config_kafka_sections[] = {"kafka", "kafka.consumer", "kafka.producer",
                                              NULL};
-const char *const config_kafka_meaning[] = {
-    "Passed to librdkafka unchanged, under its own names: bootstrap.servers = "
-    "host:9092.",
-    "isolation.level, check.crcs, auto.offset.reset, enable.idempotence and acks "
-    "are the",
-    "agent's own; setting them is an error.", NULL};
+const char config_kafka_meaning[] =
+    "Passed to librdkafka unchanged, under its own names: bootstrap.servers = host:9092. "
+    "isolation.level, check.crcs, auto.offset.reset, enable.idempotence and acks are the "
+    "agent's own; setting them is an error.";
 
 static const char *set_text(char **ret_text, struct arena *arena, const char *value)
 {

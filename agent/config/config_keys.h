@@ -27,6 +27,6 @@ extern const struct config_key
 
 /* The sections that go to librdkafka. */
 extern const char *const config_kafka_sections[]; /* ends with NULL */
-extern const char *const config_kafka_meaning[];  /* lines, for people; ends with NULL */
+extern const char config_kafka_meaning[];         /* for people */
 
 #endif

@@ -7,6 +7,7 @@
  * topic deleted and made anew is not to be told apart otherwise.
  *
  * SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <string.h>
 
 #include "agent/clock.h"

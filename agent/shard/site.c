@@ -192,6 +192,8 @@ int site_init(const struct config *config, site_notice_fn notice, void *context,
     int code = site_key == NULL ? error_set(err, ERROR_NO_MEMORY, "out of memory")
                                 : require_site(config, err);
     if (code == 0)
+        code = store_folder_check_new(config->data_dir, err);
+    if (code == 0)
         code = prepare_topics(config, notice, context, &identity.shards, err);
     if (code == 0)
         code = find_log(config, &found, err);
@@ -281,6 +283,8 @@ int site_join(const struct config *config, const char *key_file, site_notice_fn 
     int code = site_key_read(key_file, &site_key, err);
     if (code == 0)
         code = require_site(config, err);
+    if (code == 0)
+        code = store_folder_check_new(config->data_dir, err);
     if (code == 0)
         code = prepare_topics(config, notice, context, &shards, err);
     if (code == 0)

@@ -401,6 +401,20 @@ static int create_shard(const struct store_folder *folder, uint32_t shard,
     return code;
 }
 
+int store_folder_check_new(const char *path, struct error *err)
+{
+    char name[PATH_MAX];
+    int code = join(name, path, "kinlog.json", err);
+
+    if (code == 0 && access(name, F_OK) == 0)
+        code = error_set(
+            err, ERROR_CONFLICT,
+            "%s already holds a log: remove the folder only if you are sure, or go on "
+            "with `kinlog run`",
+            path);
+    return code;
+}
+
 int store_folder_create(const char *path, const struct log_identity *identity,
                         const uint8_t site_key[SITE_KEY_SIZE], store_start_fn start,
                         void *context, struct error *err)
@@ -409,17 +423,10 @@ int store_folder_create(const char *path, const struct log_identity *identity,
                                   .identity = *identity,
                                   .site_key = (uint8_t *)site_key,
                                   .lock_fd = -1};
-    char name[PATH_MAX];
     int code = make_folders(path, err);
 
     if (code == 0)
-        code = join(name, path, "kinlog.json", err);
-    if (code == 0 && access(name, F_OK) == 0)
-        code = error_set(
-            err, ERROR_CONFLICT,
-            "%s already holds a log: remove the folder only if you are sure, or go on "
-            "with `kinlog run`",
-            path);
+        code = store_folder_check_new(path, err);
     if (code == 0)
         code = take_lock(&folder, err);
     if (code == 0)

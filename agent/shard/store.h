@@ -48,6 +48,9 @@ int store_check_site_key(const struct store_folder *folder, struct error *err);
 /* Is a process holding the lock? */
 bool store_folder_in_use(const char *path);
 
+/* ERROR_CONFLICT if the folder holds a log. */
+int store_folder_check_new(const char *path, struct error *err);
+
 /* What a new shard's store begins with. kv is open for writing, for the call. */
 typedef int (*store_start_fn)(const struct store_folder *folder, uint32_t shard,
                               struct kv *kv, void *context, struct error *err);

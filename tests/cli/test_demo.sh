@@ -83,6 +83,10 @@ expect "the temporary folder is gone" "$out" is_empty "$TMPDIR"
 NO_COLOR='' TERM=xterm script -qec "$kinlog demo --once --port $port" /dev/null >"$work/colour" 2>&1 </dev/null
 expect "colours on a terminal" "$work/colour" grep -q $'\033\[32m' "$work/colour"
 NO_COLOR=1 TERM=xterm script -qec "$kinlog demo --once --port $port" /dev/null >"$work/plain" 2>&1 </dev/null
+NO_COLOR=1 script -qec "stty cols 80; $kinlog demo --once --port $port" /dev/null >"$work/narrow" 2>&1 </dev/null
+expect "the story fits on 80 columns" "$work/narrow" \
+    awk '/What the views hold/ { exit } { sub(/\r$/, "") } length > 80 && !/folder/ { bad = 1 } END { exit bad }' \
+    "$work/narrow"
 expect "no colours with NO_COLOR" "$work/plain" bash -c "! grep -q $'\033' '$work/plain'"
 
 # ---- wrong usage ----
@@ -145,6 +149,13 @@ code=$?
 expect "with --data-dir it ends with 0, not $code" "$work/kept" [ $code -eq 0 ]
 "$kinlog" list relationships --config "$folder/kinlog.conf" >"$work/list" 2>&1
 expect "the kept folder can be read afterwards" "$work/list" grep -q 'contoso.ann' "$work/list"
+for words in status 'list devices'; do
+    narrow="stty cols 80; '$kinlog' $words --config \"$folder/kinlog.conf\""
+    NO_COLOR=1 script -qec "$narrow" /dev/null >"$work/narrow" 2>&1 </dev/null
+    expect "the table of $words fits on 80 columns" "$work/narrow" \
+        awk '/^SHARD/ { table = 1; rows = 0 } /^\r?$/ { table = 0 }
+             table { rows++; sub(/\r$/, ""); if (length > 80) bad = 1 } END { exit bad || rows < 5 }' "$work/narrow"
+done
 cp -r "$folder" "$work/copy"
 "$kinlog" demo --once --port "$port" --data-dir "$folder" >"$work/again" 2>&1
 code=$?

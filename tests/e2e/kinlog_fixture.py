@@ -360,6 +360,16 @@ class Site:
         return self.broker.produce(self.topic("commands"), value, key=key, headers=list(headers),
                                    partition=partition, timestamp_ms=timestamp_ms)
 
+    def check_serves(self):
+        """The agent takes the next command, and has kept what it took before."""
+        before = self.ndjson("list", "devices")
+        answer = self.ask("RegisterDevice", {"ResourceID": len(before) + 1, "Name": "next"})
+        if answer.data["Outcome"] != "accepted":
+            raise AssertionError(f"the next command was not served: {answer.data}")
+        after = sorted(self.ndjson("list", "devices"), key=lambda device: device["ResourceID"])
+        if [device["ResourceID"] for device in after] != list(range(1, len(before) + 2)):
+            raise AssertionError(f"devices were lost: {before} became {after}")
+
     def ask(self, command, data=None, timeout_s=20, **options):
         """send() and answer() in one."""
         source = options.get("source")

@@ -25,7 +25,8 @@ class Configuration(KinlogTest):
             self.assertIn(word, result.err, text)
         self.assertNotIn("Traceback", text)
 
-    # A wrong key, section or value is refused by run, init and reading commands, with file, line and reason.
+    # A wrong key, section or value is refused by run, init and reading commands, with file, line and reason;
+    # put right, the file serves.
     def test_file(self):
         site = self.site(init=False)
         original = site.config_path.read_text()
@@ -49,6 +50,10 @@ class Configuration(KinlogTest):
                 number = 1 + "\n".join(lines).splitlines().index(new.splitlines()[1 if "\n" in new else 0])
                 for command in (["run"], ["init"], ["list", "devices"]):
                     self.refused(site.cli(*command), f"{site.config_path}:{number}", *words)
+        site.config_path.write_text(original)
+        site.init()
+        site.start()
+        site.check_serves()
 
     # librdkafka's own check of names and values is part of it; what the agent must set itself is refused.
     def test_kafka_keys(self):
@@ -161,8 +166,11 @@ class DataFolder(KinlogTest):
         before = {path: path.read_bytes() for path in site.data_dir.iterdir() if path.is_file()}
         self.refused(site.init(check=False), "already holds")
         self.assertEqual(before, {path: path.read_bytes() for path in before})
-        # A second site cannot begin a log where there is one, once it is published.
+        # Nor when the log is published: the folder is named, not the topic.
         site.start()
+        for options in ([], ["--join", site.data_dir / "site.key"]):
+            self.refused(site.init(*options, check=False), f"{site.data_dir} already holds a log", "kinlog run")
+        # A second site cannot begin a log where there is one, once it is published.
         second = site.another(start=False, join=True)
         shutil.rmtree(second.data_dir)
         self.refused(second.init(check=False), "already holds log", "--join KEYFILE")
@@ -183,7 +191,7 @@ class DataFolder(KinlogTest):
         self.assertEqual(code, 1, text)
         self.assertIn(str(site.data_dir), text)
         site.start()
-        self.assertEqual(site.ask("RegisterDevice", {"ResourceID": 1, "Name": "A"}).data["ReturnValue"], 0)
+        site.check_serves()
 
     # A file where the folder should be.
     def test_file_in_the_way(self):
@@ -197,12 +205,13 @@ class DataFolder(KinlogTest):
         site = self.site()
         self.refused(site.cli("run"), str(site.data_dir), "in use by another agent")
         self.refused(site.cli("rebuild"), "in use by another agent")
-        self.assertEqual(site.ask("RegisterDevice", {"ResourceID": 1, "Name": "A"}).data["ReturnValue"], 0)
-        self.assertEqual(len(site.ndjson("list", "devices")), 1)
+        site.check_serves()
 
     # A folder of another version is neither used nor changed, whether it is to be run, read or mended.
     def test_other_version(self):
-        site = self.site(start=False)
+        site = self.site()
+        site.check_serves()
+        site.stop()
         path = site.data_dir / "kinlog.json"
         description = json.loads(path.read_text())
         self.assertEqual(description["Format"], 2)
@@ -210,11 +219,11 @@ class DataFolder(KinlogTest):
             path.write_text(json.dumps({**description, "Format": other, "Check": f"of format {other}"}))
             for command in (["run"], ["list", "devices"], ["status"], ["rebuild"], ["verify"]):
                 self.refused(site.cli(*command), *told)
-        path.write_text(json.dumps(description))
-        site.start()
-        site.stop()
         path.write_text("{}")
         self.refused(site.cli("run"), "kinlog.json is damaged")
+        path.write_text(json.dumps(description))
+        site.start()
+        site.check_serves()
 
     # The name of the site is part of the log.
     def test_other_site(self):

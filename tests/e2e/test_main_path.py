@@ -3,10 +3,13 @@
 SPDX-License-Identifier: Apache-2.0
 """
 
-import re
+import json
+import os
+import pty
+import subprocess
 import unittest
 
-from kinlog_fixture import KinlogTest, slot_of
+from kinlog_fixture import KINLOG, KinlogTest, slot_of
 
 DEVICE = 16777222
 USER = "contoso\\jqpublic"
@@ -19,7 +22,9 @@ class MainPath(KinlogTest):
     # init makes the five topics with the settings that the log needs, and a key that only its owner reads.
     def test_init(self):
         site = self.site(shards=2, init=False)
-        site.init()
+        made = json.loads(site.init("--json").out)
+        log = json.loads((site.data_dir / "kinlog.json").read_text())["Log"]
+        self.assertEqual(made, {"Log": log, "Site": "test", "Shards": 2, "DataDir": str(site.data_dir)})
         topics = {name: count for name, count in self.broker.topics().items() if name.startswith(site.prefix + ".")}
         names = {site.topic(what) for what in ("commands", "events", "replies", "dead-letters", "storage")}
         self.assertEqual(set(topics), names)
@@ -143,12 +148,59 @@ class MainPath(KinlogTest):
         site = self.site()
         sent = site.cli("send", "RegisterDevice", "ResourceID=5", "Name=A", "--json")
         self.assertEqual(sent.code, 0, sent.out + sent.err)
-        self.assertTrue(re.search(r'"Outcome": ?"accepted"', sent.out), sent.out)
+        self.assertEqual(json.loads(sent.out)["Outcome"], "accepted")
+        [again] = site.ndjson("send", "RegisterDevice", "ResourceID=5", "Name=A")
+        self.assertEqual(again["Outcome"], "unchanged")
         refused = site.cli("send", "CreateRelationship", "MachineResourceId=9", f"UserAccountName={USER}",
                            "SourceId=2")
         self.assertEqual(refused.code, 3, refused.out + refused.err)
+        # Without waiting it tells where the answer will be found.
+        [unheard] = site.ndjson("send", "RegisterDevice", "ResourceID=6", "Name=B", "--no-wait")
+        self.assertEqual(list(unheard), ["Shard", "Source", "Id"])
+        self.assertEqual(unheard["Shard"], 0)
+        site.answer(unheard["Id"], source=unheard["Source"])
+        self.assertEqual(site.cli("show", unheard["Source"], unheard["Id"]).code, 0)
         site.stop()
-        self.assertEqual(site.cli("send", "RegisterDevice", "ResourceID=6", "Name=B", "--timeout", "1").code, 4)
+        terminal, stderr = pty.openpty()
+        late = subprocess.run([KINLOG, "send", "RegisterDevice", "ResourceID=6", "Name=C", "--timeout", "3s",
+                               "--config", site.config_path], stdin=subprocess.DEVNULL, stderr=stderr,
+                              env=site.environment, timeout=30)
+        said = os.read(terminal, 65536).decode()
+        os.close(terminal)
+        os.close(stderr)
+        self.assertEqual(late.returncode, 4, said)
+        self.assertIn("waiting for the answer [###", said)
+        self.assertIn("no answer within 3s", said)
+
+    # What `send` is told travels as the command's attributes; the parameters also come from a file or a pipe.
+    def test_send_options(self):
+        site = self.site()
+        who = ("--id", "first", "--source", "/hr")
+        words = ("send", "RegisterDevice", "ResourceID=5", "Name=A", *who, "--actor", "ann",
+                 "--correlation-id", "ticket-1", "--expected-version", "0", "--expiry", "1h")
+        sent = site.cli(*words)
+        self.assertEqual(sent.code, 0, sent.out + sent.err)
+        self.assertEqual(site.cli(*words).out, sent.out)  # sent again it has no second effect
+        [event] = site.events(command_id="first")
+        self.assertEqual([event.headers[f"ce_{name}"] for name in ("causationsource", "actor", "correlationid")],
+                         ["/hr", "ann", "ticket-1"])
+        conflict = site.cli("send", "RegisterDevice", "ResourceID=5", "Name=B", *who)
+        self.assertEqual((conflict.code, conflict.out.split(":")[0]), (3, "Conflict"))
+        for options, why in ((("--expected-version", "7"), "40003"),
+                             (("--expiry", "2001-01-01T00:00:00Z"), "expirytime")):
+            refused = site.cli("send", "RegisterDevice", "ResourceID=5", "Name=B", *options)
+            self.assertEqual(refused.code, 3, refused.out + refused.err)
+            self.assertIn(why, refused.out)
+        data = site.folder / "device.json"
+        data.write_text('{"ResourceID": 6, "Name": "from a file"}')
+        self.assertEqual(site.cli("send", "RegisterDevice", "--data", data).code, 0)
+        self.assertEqual(site.cli("send", "RegisterDevice", "--data", "-",
+                                  stdin='{"ResourceID": 7, "Name": "from a pipe"}').code, 0)
+        names = [device["Name"] for device in site.ndjson("list", "devices")]
+        self.assertEqual(names, ["A", "from a file", "from a pipe"])
+        for wrong in (("--data", data, "ResourceID=5"), ("--timeout", "soon"), ("--expected-version", "-1"),
+                      ("--id", "")):
+            self.assertEqual(site.cli("send", "RegisterDevice", *wrong).code, 2, wrong)
 
 
 if __name__ == "__main__":

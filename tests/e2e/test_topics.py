@@ -104,18 +104,22 @@ class Topics(KinlogTest):
                               f"{1 if what == 'dead-letters' else 2}", result.err)
                 self.broker.create_topic(site.topic(what), 1 if what == "dead-letters" else 2, settings)
                 site.start()
+                site.check_serves()
                 site.stop()
 
-    # Fewer partitions of events than of commands, and the other way round.
+    # Fewer partitions of events than of commands, and the other way round; then as many.
     def test_partitions(self):
-        site = self.site(init=False, create=False)
-        self.make(site, partitions=4, events=(2, {}))
-        self.refused(site, f"topic {site.topic('events')} has 2 partitions, needed are 4",
-                     f"--alter --topic {site.topic('events')} --partitions 4")
-        site = self.site(init=False, create=False)
-        self.make(site, partitions=4, commands=(2, {}))
-        self.refused(site, f"topic {site.topic('commands')} has 2 partitions, needed are 4",
-                     f"--alter --topic {site.topic('commands')} --partitions 4")
+        for what in ("events", "commands"):
+            with self.subTest(what):
+                site = self.site(shards=4, init=False, create=False)
+                topic = site.topic(what)
+                self.make(site, partitions=4, **{what: (2, {})})
+                self.refused(site, f"topic {topic} has 2 partitions, needed are 4",
+                             f"--alter --topic {topic} --partitions 4")
+                self.broker.add_partitions(topic, 4)
+                site.init()
+                site.start()
+                site.check_serves()
 
     # A number of shards that does not divide 240.
     def test_partitions_divide(self):
@@ -133,7 +137,8 @@ class Topics(KinlogTest):
         self.assertIn(f"topic {site.topic('commands')} has 4 partitions, needed are 2", result.err)
         self.assertIn("the log began with that many shards", result.err)
 
-    # Settings that lose the log, each with its name, its value and the cure; then the cure works.
+    # Settings that lose the log, each with its name, its value and the cure; then the cure works. Changed
+    # later, they are refused at the next start; changed back, it goes on with all that it had.
     def test_settings(self):
         cases = [
             ("events", {"retention.ms": WEEK_MS}, "retention.ms", str(WEEK_MS), "-1"),
@@ -155,11 +160,16 @@ class Topics(KinlogTest):
                              f"topics --entity-name {site.topic(what)} --add-config {setting}={needed}")
                 self.broker.alter_topic(site.topic(what), {setting: needed})
                 self.assertEqual(site.init().err, "")
-                # Changed later: the next start refuses it, too.
+                site.start()
+                site.check_serves()
+                site.stop()
                 self.broker.alter_topic(site.topic(what), {**change, setting: change[setting] or found})
                 result = site.cli("run")
                 self.assertEqual(result.code, 2, result.err)
                 self.assertIn(f"topic {site.topic(what)} has {setting}={found}", result.err)
+                self.broker.alter_topic(site.topic(what), {setting: needed})
+                site.start()
+                site.check_serves()
 
     # What is only risky is a warning, and the agent starts.
     def test_warnings(self):

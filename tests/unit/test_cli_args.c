@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 #include <jansson.h>
@@ -17,6 +18,7 @@
 #include "agent/cli/cli.h"
 #include "agent/cli/event_text.h"
 #include "agent/cli/json_out.h"
+#include "agent/cli/progress.h"
 #include "agent/cli/send_value.h"
 #include "agent/cli/sending.h"
 #include "agent/cli/table.h"
@@ -113,7 +115,7 @@ static void test_parse_refuses(void **state)
         {"kinlog list --s 3", "--s may mean several options; write it out"},
         {"kinlog log --limit 3", "log has no option --limit"},
         {"kinlog run --json", "run has no --json"},
-        {"kinlog send --ndjson", "send has no --ndjson"},
+        {"kinlog run --ndjson", "run has no --ndjson"},
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -484,6 +486,48 @@ static void test_table_streams(void **state)
     free(text);
 }
 
+/* ---- progress ---------------------------------------------------------------------- */
+
+/* What a step, and then the end, write to stderr, begun so long ago. */
+static const char *drawn(bool terminal, int64_t ago_ms, uint64_t done, uint64_t total)
+{
+    static char text[256];
+    struct progress progress;
+    FILE *file = tmpfile();
+    int kept = dup(STDERR_FILENO);
+
+    assert_non_null(file);
+    (void)dup2(fileno(file), STDERR_FILENO);
+    progress_begin(&progress, "shard 3");
+    progress.terminal = terminal;
+    progress.start_ms -= ago_ms;
+    progress_step(&progress, done, total);
+    progress_end(&progress);
+    (void)fflush(stderr);
+    (void)dup2(kept, STDERR_FILENO);
+    (void)close(kept);
+    rewind(file);
+    text[fread(text, 1, sizeof(text) - 1, file)] = '\0';
+    (void)fclose(file);
+    return text;
+}
+
+/* What takes longer than a second shows how far it is, on a terminal, and takes it away
+ * again. */
+static void test_progress(void **state)
+{
+    (void)state;
+    static const char bar[] = "\rshard 3 [###############...............]  50 %  ",
+                      end[] = " s left\033[K\r\033[K";
+
+    assert_string_equal(drawn(true, -60000, 1, 2), "");
+    assert_string_equal(drawn(false, 5000, 1, 2), "");
+    const char *text = drawn(true, 5000, 1, 2);
+    assert_memory_equal(text, bar, strlen(bar));
+    assert_string_equal(text + strlen(text) - strlen(end), end);
+    assert_string_equal(drawn(true, 5000, 123, 0), "\rshard 3 123\033[K\r\033[K");
+}
+
 /* ---- the rest ---------------------------------------------------------------------- */
 
 /* Users are compared folded, with or without their domain. */
@@ -519,6 +563,37 @@ static void test_user_filter(void **state)
     assert_int_equal(user_filter_init(&filter, "a\\b\\secret", &err), ERROR_USAGE);
     assert_null(strstr(err.text, "secret"));
     user_filter_release(&filter);
+}
+
+/* Help fits on a terminal of 80 columns. */
+static void assert_narrow(const char *text)
+{
+    for (; *text != '\0'; text += *text == '\n') {
+        size_t size = strcspn(text, "\n");
+
+        if (size > 80)
+            fail_msg("%zu columns: %.*s", size, (int)size, text);
+        text += size;
+    }
+}
+
+static void test_help_narrow(void **state)
+{
+    (void)state;
+    char *text = NULL;
+    size_t size;
+    FILE *out = open_memstream(&text, &size);
+
+    help_print_all(out);
+    help_print_config(out);
+    for (const struct cli_command *command = cli_commands; command->name != NULL;
+         command++)
+        help_print_command(out, command);
+    for (const struct schema_entry *entry = schema_commands; entry->type != NULL; entry++)
+        help_print_type(out, entry);
+    (void)fclose(out);
+    assert_narrow(text);
+    free(text);
 }
 
 /* Every command of the table is explained: sentences, two examples that name it, exit
@@ -568,7 +643,8 @@ int main(void)
         cmocka_unit_test(test_send_route),     cmocka_unit_test(test_uuid),
         cmocka_unit_test(test_answers),        cmocka_unit_test(test_json),
         cmocka_unit_test(test_table),          cmocka_unit_test(test_table_streams),
-        cmocka_unit_test(test_user_filter),    cmocka_unit_test(test_help),
+        cmocka_unit_test(test_user_filter),    cmocka_unit_test(test_progress),
+        cmocka_unit_test(test_help),           cmocka_unit_test(test_help_narrow),
         cmocka_unit_test(test_short_type),
     };
 

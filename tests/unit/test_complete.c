@@ -59,9 +59,9 @@ static void test_lines(void **state)
         {"bogus ", ""}, /* not even "words" */
         {"status ", "words:"},
         /* what arguments may be, by their place */
-        {"get ", "words: relationship device policy"},
+        {"get ", "words: relationship device association policy"},
         {"get --json --config x dev", "words: device"},
-        {"get policy ", "words: core.rules devices.unknown"},
+        {"get policy ", "words: core.rules devices.unknown requests.timeout"},
         {"get device ", "words:"},
         {"get policy devices.unknown ", "words:"},
         {"list r", "words: relationships"},
@@ -81,7 +81,7 @@ static void test_lines(void **state)
         {"send Unheard ", "words:"},
         /* options: the command's, and the common ones that fit */
         {"verify --", "words: --shard --config --json --ndjson --help"},
-        {"version --", "words: --config --json --help"},
+        {"version --", "words: --config --json --ndjson --help"},
         {"run -", "words: --config --help -X"},
         {"--v", "words: --version"},
         {"verify -- --", "words:"},
