@@ -14,15 +14,16 @@ from generated import ROOT, write_or_check
 ORDER = {
     'commands': ['RegisterDevice', 'RemoveDevice', 'CreateRelationship', 'AddSource', 'RemoveSource', 'AddType',
                  'RemoveType', 'DeleteRelationship', 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation',
-                 'DeleteAssociation', 'StartCapture', 'CompleteCapture', 'CompleteRestore', 'DeleteStore', 'SetPolicy',
-                 'AdoptPolicy', 'RequestReference', 'ConfirmReference', 'RefuseReference', 'ReleaseReference',
-                 'EndReference', 'Tick'],
+                 'DeleteAssociation', 'StartCapture', 'CompleteCapture', 'CompleteRestore', 'DeleteStore',
+                 'GetEncryptDecryptKey', 'SetPolicy', 'AdoptPolicy', 'RequestReference', 'ConfirmReference',
+                 'RefuseReference', 'ReleaseReference', 'EndReference', 'Tick'],
     'events': ['LogStarted', 'DeviceRegistered', 'DeviceChanged', 'DeviceRemoved', 'RelationshipCreated',
                'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted',
                'AssociationRequested', 'AssociationAdded', 'AssociationChanged', 'AssociationDeleted',
-               'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted', 'PolicyChanged',
-               'CommandUnchanged', 'CommandRejected', 'RequestRefused', 'ReferenceAdded', 'ReferenceRefused',
-               'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'PositionAdvanced', 'RecordDeadLettered'],
+               'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted',
+               'EncryptDecryptKeyGiven', 'PolicyChanged', 'CommandUnchanged', 'CommandRejected', 'RequestRefused',
+               'ReferenceAdded', 'ReferenceRefused', 'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted',
+               'PositionAdvanced', 'RecordDeadLettered'],
 }
 
 HEAD = '''# Message reference

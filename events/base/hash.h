@@ -22,7 +22,8 @@ void sha256_end(struct sha256 *hasher, uint8_t ret_digest[SHA256_SIZE]);
 /* One call for one piece, without an object. */
 void sha256_once(const void *data, size_t size, uint8_t ret_digest[SHA256_SIZE]);
 
-/* HMAC-SHA-256 with a key that is used again and again; wiped when freed. */
+/* HMAC-SHA-256 with a key that is used again and again; wiped when freed. What it keeps
+ * makes MACs, but tells nobody the key. */
 struct hmac;
 struct hmac *hmac_new(struct bytes key); /* NULL = out of memory */
 void hmac_free(struct hmac *hmac);
