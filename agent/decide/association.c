@@ -483,8 +483,10 @@ static int fold_users(struct deciding *deciding, const struct users *users,
     struct bytes *folded =
         arena_alloc(deciding->arena, (users->count + 1) * sizeof *folded);
     struct buf name = BUF_INIT;
-    int code = folded == NULL ? decide_no_memory(deciding->err) : 0;
+    int code = 0;
 
+    if (folded == NULL)
+        return decide_no_memory(deciding->err);
     for (size_t i = 0; code == 0 && i < users->count; i++) {
         buf_clear(&name);
         if (user_name_fold(users->items[i].name, &name) != 0)

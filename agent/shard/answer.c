@@ -316,14 +316,18 @@ static int decode(const struct event *event, struct arena *arena, const void **r
     struct codec_error fault;
     void *data = arena_alloc(arena, event->type->struct_size);
 
-    if (data == NULL)
-        return error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
+    if (data == NULL) {
+        (void)error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
+        return ERROR_NO_MEMORY;
+    }
     enum codec_fault found =
         codec_decode(event->type->schema, CODEC_EXACT, event->data, arena, data, &fault);
-    if (found != CODEC_OK)
-        return error_set(err, found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT,
-                         "event %llu: %s", (unsigned long long)event->sequence,
-                         fault.text);
+    if (found != CODEC_OK) {
+        int code = found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT;
+        (void)error_set(err, code, "event %llu: %s", (unsigned long long)event->sequence,
+                        fault.text);
+        return code;
+    }
     *ret_data = data;
     return 0;
 }
