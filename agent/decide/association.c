@@ -485,8 +485,10 @@ static int fold_users(struct deciding *deciding, const struct users *users,
     struct buf name = BUF_INIT;
     int code = 0;
 
-    if (folded == NULL)
-        return decide_no_memory(deciding->err);
+    if (folded == NULL) {
+        (void)decide_no_memory(deciding->err);
+        return ERROR_NO_MEMORY;
+    }
     for (size_t i = 0; code == 0 && i < users->count; i++) {
         buf_clear(&name);
         if (user_name_fold(users->items[i].name, &name) != 0)
@@ -616,10 +618,10 @@ static int emit_new(struct deciding *deciding, const struct association *wanted)
 static int add(struct deciding *deciding, struct association *wanted,
                const struct users *users, const char *parameter)
 {
-    /* behavior 0 ignores the list */
-    struct users kept =
-        wanted->behavior == CAPTURE_AND_RESTORE_ALL ? (struct users){0} : *users;
+    struct users kept = *users;
 
+    if (wanted->behavior == CAPTURE_AND_RESTORE_ALL)
+        kept.count = 0; /* it ignores the list */
     if (deciding->has_association)
         return add_again(deciding, wanted->behavior, &kept);
     int excluded = is_excluded(deciding, wanted);
