@@ -13,6 +13,7 @@
 #include "agent/shard/answer.h"
 #include "agent/shard/core.h"
 #include "events/base/datetime.h"
+#include "events/secret.h"
 
 static const uint8_t site_key[SITE_KEY_SIZE] = {7};
 static const struct core_settings settings = {
@@ -123,6 +124,25 @@ static void test_answer_of_other_events(void **state)
 
 #define RECIPIENT "HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc"
 
+/* The association's own id is the event before the key's. */
+static void assert_holds_key(struct bytes answer, uint64_t sequence)
+{
+    const struct position migration = {0, sequence - 1}, given = {0, sequence};
+    uint8_t recipient[RECIPIENT_SIZE], sealed[SEALED_KEY_SIZE];
+    struct buf text = BUF_INIT, out = BUF_INIT;
+
+    assert_true(recipient_parse(bytes_str(RECIPIENT), recipient));
+    assert_int_equal(
+        sealed_key_make(site_key, &migration, &given, recipient, sealed, NULL), 0);
+    buf_append_str(&out, "\"Out\":{\"Key\":\"");
+    base64url_append(&out, sealed, sizeof sealed);
+    buf_append_str(&out, "\"}");
+    buf_append_bytes(&text, answer);
+    assert_non_null(strstr(buf_cstr(&text), buf_cstr(&out)));
+    buf_release(&text);
+    buf_release(&out);
+}
+
 /* Gives a key with event *ret_sequence, which is the batch's last. */
 static void give_key(struct fixture *fixture, uint64_t *ret_sequence)
 {
@@ -167,10 +187,7 @@ static void test_answer_with_key(void **state)
     assert_int_equal(
         answer_from_log(maker, fixture->kv, batch, sequence, 1, &again, &err), 0);
     assert_true(bytes_equal(again.value, kept->value));
-    struct buf text = BUF_INIT;
-    assert_int_equal(buf_append_bytes(&text, again.value), 0);
-    assert_non_null(strstr(buf_cstr(&text), "\"Out\":{\"Key\":\""));
-    buf_release(&text);
+    assert_holds_key(again.value, sequence);
 
     assert_int_equal(
         answer_from_log(keyless, fixture->kv, batch, sequence, 1, &again, &err),
