@@ -313,7 +313,7 @@ $(OUT)/tests/faults/io_sweep: $(OUT)/obj/tests/faults/io_sweep.o $(FAULT_OBJECTS
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(FAULT_OBJECTS) $(ARCHIVE) -ldl $(LINK_LIBS)
 
-WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy
+WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy secret_new
 ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_faults story)
 $(addprefix $(OUT)/tests/faults/,alloc_sweep agent_sweep): $(OUT)/tests/faults/%: $(OUT)/obj/tests/faults/%.o \
 		$(ALLOC_OBJECTS) $(ARCHIVE)
