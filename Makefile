@@ -55,7 +55,8 @@ LINK_FLAGS := -Wl,-z,relro,-z,now
 endif
 # -rdynamic: librdkafka must find our bind(), which gives the embedded broker its fixed port.
 LINK_FLAGS += -pie -rdynamic -Wl,--as-needed
-LINK_LIBS := $(PKG_LIBS) -lpthread -lm
+# libcsv has no pkg-config file.
+LINK_LIBS := $(PKG_LIBS) -lcsv -lpthread -lm
 # The program's allocator takes a fifth of all processor time less than libc's; sanitizers bring their own.
 PROGRAM_LIBS := $(if $(SAN),,-ljemalloc) $(LINK_LIBS)
 

@@ -17,6 +17,7 @@ libjansson-dev       | -    | to read schemas and answers
 libssl-dev           | -    | for SHA-256 and HMAC
 libsodium-dev        | -    | to derive and seal keys
 libutf8proc-dev      | -    | to compare user names
+libcsv-dev           | -    | to read CSV files
 libjemalloc-dev      | -    | to allocate memory with less processor time
 kcat                 | kcat | to look at topics, as the demo suggests
 '
@@ -65,6 +66,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         for library in rdkafka rocksdb jansson libcrypto libsodium libutf8proc jemalloc; do
             pkg-config --exists $library || lacking="$lacking $library"
         done
+        echo '#include <csv.h>' | gcc -E -x c - >/dev/null 2>&1 || lacking="$lacking libcsv"
     fi
     [ -n "$lacking" ] || exit 0
     echo "This system has no apt-get, and lacks:$lacking" >&2
