@@ -41,6 +41,9 @@ EDGE_USERS = ['a\\b', 'a\\' + 'x' * 254, 'a\\' + '\u00e9' * 127, 'a\\\ue000', 'x
 NAMES = ['PC-1', 'pc-2', 'Labor \u00e4\u00f6\u00fc', 'x' * 256, 'tab\there', '"quoted\\"', '\u2028']
 SOURCES = ['/hr', 'urn:helpdesk', '/b\u00fcro/\u0436']
 STORES = ['\\\\srv\\state$\\1', '\\\\srv\\state$\\2', 'x' * 1024, '\u00e9/\U0001f600']
+RECIPIENTS = ['HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc', 'CQ' + 'A' * 41]
+NO_RECIPIENTS = ['A' * 43, 'AQ' + 'A' * 41, '_' * 42 + '8', RECIPIENTS[0][:-1] + 'd', RECIPIENTS[0][:-1] + '=',
+                 RECIPIENTS[0] + '=', RECIPIENTS[0][:-1], RECIPIENTS[0][:-1] + '+', '\u00e9' * 43]
 PLAIN = {'expirytime': None, 'expectedversion': None}  # attributes that could have a command refused
 OF_AGENTS = {**PLAIN, 'replyto': '-'}
 
@@ -143,6 +146,9 @@ class Generator:
             values = {'MachineResourceId': devices[0] if len(names) > 6 else rng.choice(devices),
                       'UserAccountName': name, 'SourceId': self.source_ids(), 'TypeId': rng.choice([1, None])}
             self.add(steps, self.command('CreateRelationship', values, attributes=PLAIN))
+        if rng.random() < 0.7:
+            values = {'Name': 'keys.recipients', 'Value': ','.join(RECIPIENTS)}
+            self.add(steps, self.command('SetPolicy', values, attributes=PLAIN))
         for _ in range(rng.choice([0, 2, 5])):
             values = {'SourceClientResourceID': rng.choice(devices), 'RestoreClientResourceID': rng.choice(devices),
                       'MigrationBehavior': 1, 'UserNames': [{'UserName': self.user()}]}
@@ -249,6 +255,9 @@ class Generator:
                                   ('core.rules', '0'), ('devices.unknown', 'maybe'), ('no.such', 'x'),
                                   ('devices.unknown', ''), ('requests.timeout', '1'),
                                   ('requests.timeout', '3600'), ('requests.timeout', '30'),
+                                  ('keys.recipients', rng.choice(['', *RECIPIENTS, ','.join(RECIPIENTS)])),
+                                  ('keys.recipients', rng.choice([',', *NO_RECIPIENTS, RECIPIENTS[0] + ',',
+                                                                  ', '.join(RECIPIENTS)])),
                                   ('requests.timeout', rng.choice(['0', '3601', '01', '1.5', '', '-1', ' 7']))])
         return self.command('SetPolicy', {'Name': name, 'Value': value})
 
@@ -347,7 +356,7 @@ class Generator:
         rows = [row for shard in self.site.shards for row in shard.associations.values()]
         method = rng.choices(
             ['AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
-             'life'], [6, 10, 8, 5, 4, 12] if rows else [9, 12, 1, 1, 2, 1])[0]
+             'GetEncryptDecryptKey', 'life'], [6, 10, 8, 5, 4, 5, 12] if rows else [9, 12, 1, 1, 2, 1, 1])[0]
         if method in model.associations.ADDING:
             source, restore = self.some_device(), self.some_device()
             if rows and rng.random() < 0.3:
@@ -367,6 +376,8 @@ class Generator:
             if 'MigrationID' not in values and rng.random() < 0.5:
                 values.pop('RestoreClientResourceID', None)
             values['StorePath'] = rng.choice(STORES[:1] * 3 + STORES)
+        if method == 'GetEncryptDecryptKey':
+            values['PublicKey'] = rng.choice(RECIPIENTS if rng.random() < 0.9 else NO_RECIPIENTS)
         if method == 'ChangeAssociation':
             for name, chance in (('AddUserNames', 0.5), ('RemoveUserNames', 0.4)):
                 if rng.random() < chance:

@@ -2,7 +2,7 @@
 #
 # Written from the description of the outside (topics, commands, events, answers) alone and kept apart
 # from the C code and from schemas/: it takes nothing from there, so that a slip in one of the two shows
-# as a difference. Python's standard library only; plain and slow on purpose.
+# as a difference. Python's standard library only, but for what keys.py says; plain and slow on purpose.
 #
 #   site = Site(log_id, site, site_key, shards)
 #   site.append(partition, timestamp_ms, key, value, headers)    puts a record at the end of a partition
@@ -16,8 +16,8 @@
 # Commands of one shard to another (.commands) go nowhere by themselves: whoever writes the stream puts
 # them into their partitions, in any order, more than once or not at all.
 #
-# Devices, relationships, policies and the pipeline stand here, associations.py and conversations.py are
-# two more parts of a shard, kinlog_parts.py is what all three stand on.
+# Devices, relationships, policies and the pipeline stand here, associations.py, conversations.py and
+# keys.py are more parts of a shard, kinlog_parts.py is what all of them stand on.
 #
 # Where the description leaves a choice, a comment that begins with READING says what was chosen.
 #
@@ -29,6 +29,7 @@ import struct
 
 import associations
 import conversations
+import keys
 import kinlog_json
 from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
                           INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
@@ -418,8 +419,8 @@ def deprecated_source(event):
     return event.type in ('SourceAdded', 'SourceRemoved') and event.data['SourceId'] == 3
 
 
-def answer_value(receipt, shard):
-    """A pure function of the command's events."""
+def answer_value(receipt, shard, site_key):
+    """A pure function of the command's events and, where a key is given, of the site key."""
     events = receipt.all_events()
     last = events[-1]
     outcome, value, version, out, status = 'accepted', 0, last.sequence, {}, None
@@ -436,6 +437,8 @@ def answer_value(receipt, shard):
             out = {'RelationshipResourceID': last.data['RelationshipResourceID']}
         elif receipt.method in associations.ADDING:
             out = {'MigrationID': last.data['MigrationID']}
+        elif last.type == 'EncryptDecryptKeyGiven':
+            out = keys.answer_out(last, shard, site_key)
         elif last.type == 'PolicyChanged':
             out = {'Revision': last.data['Revision']}
         if any(deprecated_source(event) for event in events):
@@ -476,13 +479,15 @@ class Policy:
         self.data, self.version = dict(data), version
 
 
-POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'requests.timeout': '30'}
+POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'requests.timeout': '30',
+                   'keys.recipients': ''}
 # READING: a number of seconds is written in one way only, without leading zeros.
 POLICY_VALUES = {'devices.unknown': ('refuse', 'stub'), 'core.rules': ('1',),
-                 'requests.timeout': [str(seconds) for seconds in range(1, 3601)]}
+                 'requests.timeout': [str(seconds) for seconds in range(1, 3601)],
+                 'keys.recipients': keys.Recipients()}
 
 
-class Shard(associations.Associations, conversations.Conversations):
+class Shard(associations.Associations, conversations.Conversations, keys.Keys):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -593,7 +598,7 @@ class Shard(associations.Associations, conversations.Conversations):
             headers.append(('ce_repeated', 'true'))
         self.answers.append({'shard': self.number, 'topic': receipt.reply_to, 'partition': self.number,
                              'key': last.key, 'headers': headers,
-                             'value': answer_value(receipt, self.number)})
+                             'value': answer_value(receipt, self.number, self.site.site_key)})
 
     # -- one record ----------------------------------------------------------------------
 
