@@ -527,7 +527,7 @@ class Generator:
         if command is None:
             return 0
         shard = self.site.shards[self.site.shards[0].shard_of(command)]
-        return shard.aggregate(command, model.Record(0, 0, 0, None, None, []))[2] or 0
+        return shard.aggregate(command)[2] or 0
 
     def key_and_partition(self, method, values):
         rng = self.rng

@@ -569,7 +569,7 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
                     'ce_replyto': unless(reply_to, self.site.replies),
                     'ce_traceparent': attributes['traceparent'],
                     'ce_tracestate': attributes['tracestate']}
-            events.append(self.append(event_type, key, subject, data, now, more))
+            events.append(self.append(event_type, key or self.own_key(record), subject, data, now, more))
         receipt = Receipt(command, record.offset, reply_to, events)
         self.receipts.setdefault((command.source, command.id), {})[content] = receipt
         if events[-1].type == 'AssociationRequested':
@@ -656,14 +656,14 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
             if drafts is None:
                 return
         except Rejected as rejected:
-            key, subject, version = self.aggregate(command, record)
+            key, subject, version = self.aggregate(command)
             data = {'Command': command.type, 'Outcome': outcome, 'ReturnValue': rejected.value,
                     'Version': version,
                     'ExtendedStatus': extended_status(command.method, rejected.parameter,
                                                       rejected.value)}
             drafts = [('CommandRejected', key, subject, data)]
         except Unchanged:
-            drafts = [self.unchanged(command, record)]
+            drafts = [self.unchanged(command)]
         self.append_all(command, record, now, content, drafts)
 
     def check_envelope(self, command, record):
@@ -747,14 +747,14 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
             raise Rejected(NOT_FOUND, 'RelationshipResourceID')
         return row
 
-    def aggregate(self, command, record):
+    def aggregate(self, command):
         """(key, subject, present version) of what a refused or idle command is about.
 
         READING: a relationship that does not exist leaves its device as the subject, without version.
         The subject of an unknown policy name is absent: the name is the sender's text."""
         values, method = command.values, command.method
         if values is None or method == 'Tick':
-            return self.own_key(record), None, None
+            return None, None, None
         if method in ('SetPolicy', 'AdoptPolicy'):
             name = values['Name']
             policy = self.policies.get(name)
@@ -764,17 +764,17 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
             device = self.devices.get(values['ResourceID'])
             number = values['ResourceID']
             return 'device:%d' % number, 'device/%d' % number, device.version if device else None
-        if method in associations.COMMANDS or method in conversations.COMMANDS:
-            place = (self.association_place if method in associations.COMMANDS
-                     else self.conversation_place)(method, values)
-            return place if place[0] is not None else (self.own_key(record), None, None)
+        if method in associations.COMMANDS:
+            return self.association_place(method, values)
+        if method in conversations.COMMANDS:
+            return self.conversation_place(method, values)
         row = self.meant(method, values)
         if row is not None:
             return self.place(row) + (row.version,)
         number = values.get('MachineResourceId', values.get('ResourceID'))
         if number is not None:
             return 'device:%d' % number, 'device/%d' % number, None
-        return self.own_key(record), None, None
+        return None, None, None
 
     def meant(self, method, values):
         """The relationship of a command that may be refused, or None."""
@@ -787,7 +787,8 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
 
     @staticmethod
     def own_key(record):
-        """READING: device:<number> without leading zeros, 1 to 2^32-1."""
+        """The record's, where nothing else says a key. READING: device:<number> without leading zeros,
+        1 to 2^32-1."""
         key = record.key or b''
         match = re.fullmatch(rb'device:([1-9][0-9]{0,9})', key)
         if key == b'policy' or (match and int(match[1]) <= UINT32_MAX):
@@ -833,7 +834,7 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
             if values['Value'] not in POLICY_VALUES[values['Name']]:
                 raise Rejected(INVALID_PARAMETER, 'Value')
         expected = attributes['expectedversion']
-        if expected is not None and expected != (self.aggregate(command, record)[2] or 0):
+        if expected is not None and expected != (self.aggregate(command)[2] or 0):
             raise Rejected(STALE_VERSION, 'expectedversion')
         decision = re.sub('(?<!^)([A-Z])', r'_\1', method).lower()  # AddSource: add_source
         return getattr(self, decision)(values, now)
@@ -841,8 +842,8 @@ class Shard(associations.Associations, conversations.Conversations, keys.Keys):
     def policy(self, name):
         return self.policies[name].data['Value'] if name in self.policies else POLICY_DEFAULTS[name]
 
-    def unchanged(self, command, record):
-        key, subject, version = self.aggregate(command, record)
+    def unchanged(self, command):
+        key, subject, version = self.aggregate(command)
         values, out, status = command.values, {}, None
         if command.method == 'CreateRelationship':
             out = {'RelationshipResourceID': self.meant(command.method, values).id}
