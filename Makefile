@@ -31,10 +31,10 @@ VERSION := $(shell cat VERSION)$(shell git describe --always --dirty=+ --exclude
 
 # ---- flags ---------------------------------------------------------------------------------------------
 
-LIBRARIES := rdkafka rocksdb jansson libcrypto libutf8proc
+LIBRARIES := rdkafka rocksdb jansson libcrypto libsodium libutf8proc
 PKG_CFLAGS := $(shell pkg-config --cflags $(LIBRARIES) 2>/dev/null)
 PKG_LIBS := $(or $(shell pkg-config --libs $(LIBRARIES) 2>/dev/null),\
-                 -lrdkafka -lrocksdb -ljansson -lcrypto -lutf8proc)
+                 -lrdkafka -lrocksdb -ljansson -lcrypto -lsodium -lutf8proc)
 
 CPPFLAGS += -I. -I$(GEN) -D_POSIX_C_SOURCE=200809L -DKINLOG_VERSION='"$(VERSION)"'
 WARNINGS := -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wconversion
@@ -314,7 +314,7 @@ $(OUT)/tests/faults/io_sweep: $(OUT)/obj/tests/faults/io_sweep.o $(FAULT_OBJECTS
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(C_FLAGS) $(LINK_FLAGS) -o $@ $< $(FAULT_OBJECTS) $(ARCHIVE) -ldl $(LINK_LIBS)
 
-WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy
+WRAPPED := malloc calloc realloc strdup arena_alloc arena_copy secret_new
 ALLOC_OBJECTS := $(patsubst %,$(OUT)/obj/tests/faults/%.o,alloc_faults story)
 $(addprefix $(OUT)/tests/faults/,alloc_sweep agent_sweep): $(OUT)/tests/faults/%: $(OUT)/obj/tests/faults/%.o \
 		$(ALLOC_OBJECTS) $(ARCHIVE)

@@ -15,6 +15,7 @@ librdkafka-dev       | -    | to speak with Kafka
 librocksdb-dev       | -    | to store log and views
 libjansson-dev       | -    | to read schemas and answers
 libssl-dev           | -    | for SHA-256 and HMAC
+libsodium-dev        | -    | to derive and seal keys
 libutf8proc-dev      | -    | to compare user names
 libcsv-dev           | -    | to read CSV files
 libjemalloc-dev      | -    | to allocate memory with less processor time
@@ -30,6 +31,7 @@ cppcheck                 | -      | to lint
 python3                  | -      | for the model and the tests from outside
 python3-jsonschema       | -      | to compare the generated validators with
 json-schema-test-suite   | -      | to test the generated validators with
+python3-nacl             | -      | to open sealed keys
 python3-confluent-kafka  | -      | as client of the real broker
 maven                    | mvn    | to fetch Apache Kafka
 openjdk-17-jdk-headless  | javac  | to run Apache Kafka, and to build the example in Java
@@ -40,6 +42,7 @@ docker-compose           | -      | to check compose.yaml
 spin                     | -      | to check the model of who may write
 git                      | git    | to name the version
 tmux                     | tmux   | to test on a terminal
+gdb                      | gcore  | to look for keys in a core file
 procps                   | ps     | to look after the broker
 '
 
@@ -60,7 +63,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         command -v $program >/dev/null || lacking="$lacking $program"
     done
     if [ -z "$lacking" ]; then
-        for library in rdkafka rocksdb jansson libcrypto libutf8proc jemalloc; do
+        for library in rdkafka rocksdb jansson libcrypto libsodium libutf8proc jemalloc; do
             pkg-config --exists $library || lacking="$lacking $library"
         done
         echo '#include <csv.h>' | gcc -E -x c - >/dev/null 2>&1 || lacking="$lacking libcsv"

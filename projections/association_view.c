@@ -222,7 +222,7 @@ int association_apply_requested(struct views *views, const struct event *event,
                                 const void *data, struct error *err)
 {
     const struct association_requested_v1 *requested = data;
-    struct association association;
+    struct association association = {0};
     int code = open_pair(views, event, requested->source_client_resource_id,
                          requested->restore_client_resource_id, /* exists= */ false,
                          &association, err);
@@ -248,8 +248,8 @@ int association_apply_added(struct views *views, const struct event *event,
                             const void *data, struct error *err)
 {
     const struct association_added_v1 *added = data;
-    struct association association;
-    struct request request;
+    struct association association = {0};
+    struct request request = {0};
     uint64_t number = 0;
     int code = number_of(event, added->migration_id, &number, err);
 
@@ -280,7 +280,7 @@ int association_apply_changed(struct views *views, const struct event *event,
                               const void *data, struct error *err)
 {
     const struct association_changed_v1 *changed = data;
-    struct association association;
+    struct association association = {0};
     int code = open_pair(views, event, changed->source_client_resource_id,
                          changed->restore_client_resource_id, /* exists= */ true,
                          &association, err);
@@ -305,7 +305,7 @@ int association_apply_deleted(struct views *views, const struct event *event,
                               const void *data, struct error *err)
 {
     const struct association_deleted_v1 *deleted = data;
-    struct association association;
+    struct association association = {0};
     int code = open_pair(views, event, deleted->source_client_resource_id,
                          deleted->restore_client_resource_id, /* exists= */ true,
                          &association, err);
@@ -329,7 +329,7 @@ int association_apply_capture_started(struct views *views, const struct event *e
                                       const void *data, struct error *err)
 {
     const struct capture_started_v1 *started = data;
-    struct association association;
+    struct association association = {0};
     int code = open_for_step(views, event, started->source_client_resource_id,
                              started->restore_client_resource_id, &association, err);
 
@@ -341,7 +341,7 @@ int association_apply_capture_completed(struct views *views, const struct event 
                                         const void *data, struct error *err)
 {
     const struct capture_completed_v1 *completed = data;
-    struct association association;
+    struct association association = {0};
     int code = open_for_step(views, event, completed->source_client_resource_id,
                              completed->restore_client_resource_id, &association, err);
 
@@ -353,7 +353,7 @@ int association_apply_restore_completed(struct views *views, const struct event 
                                         const void *data, struct error *err)
 {
     const struct restore_completed_v1 *completed = data;
-    struct association association;
+    struct association association = {0};
     int code = open_for_step(views, event, completed->source_client_resource_id,
                              completed->restore_client_resource_id, &association, err);
 
@@ -365,11 +365,23 @@ int association_apply_store_deleted(struct views *views, const struct event *eve
                                     const void *data, struct error *err)
 {
     const struct store_deleted_v1 *deleted = data;
-    struct association association;
+    struct association association = {0};
     int code = open_for_step(views, event, deleted->source_client_resource_id,
                              deleted->restore_client_resource_id, &association, err);
 
     association.store_deletion_ms = event->time_ms;
+    return code != 0 ? code : put_association(views, &association, err);
+}
+
+/* Nothing changes but the version: it is that of the association's last event. */
+int association_apply_key_given(struct views *views, const struct event *event,
+                                const void *data, struct error *err)
+{
+    const struct encrypt_decrypt_key_given_v1 *given = data;
+    struct association association = {0};
+    int code = open_for_step(views, event, given->source_client_resource_id,
+                             given->restore_client_resource_id, &association, err);
+
     return code != 0 ? code : put_association(views, &association, err);
 }
 
@@ -413,7 +425,7 @@ static int find_pair(struct views *views, uint64_t number, uint32_t *ret_source,
 int association_get_by_number(struct views *views, uint64_t number, struct arena *arena,
                               struct association *ret_association, struct error *err)
 {
-    uint32_t source, restore;
+    uint32_t source = 0, restore = 0;
     int code = find_pair(views, number, &source, &restore, err);
 
     if (code == 0)
@@ -426,8 +438,8 @@ int association_get_by_number(struct views *views, uint64_t number, struct arena
 int association_drop(struct views *views, const struct event *event, uint64_t number,
                      struct error *err)
 {
-    struct association association;
-    uint32_t source, restore;
+    struct association association = {0};
+    uint32_t source = 0, restore = 0;
     int code = find_pair(views, number, &source, &restore, err);
 
     if (code == 1)

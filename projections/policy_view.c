@@ -19,6 +19,10 @@ static const struct policy_name policy_names[] = {
     {"devices.unknown", "refuse",
      "refuse (a relationship needs a registered device) or stub (it is registered "
      "without a name)"},
+    {"keys.recipients", "",
+     "public keys that GetEncryptDecryptKey may seal for (X25519, base64url), separated "
+     "by "
+     "commas; none: nobody gets a key"},
     {"requests.timeout", "30",
      "seconds that another shard has to answer, from 1 to 3600: then the command that "
      "needs it is refused"},

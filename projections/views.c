@@ -46,6 +46,7 @@ static const struct fold {
     {&capture_completed_v1_schema, association_apply_capture_completed},
     {&restore_completed_v1_schema, association_apply_restore_completed},
     {&store_deleted_v1_schema, association_apply_store_deleted},
+    {&encrypt_decrypt_key_given_v1_schema, association_apply_key_given},
     {&request_refused_v1_schema, request_apply_refused},
     {&reference_added_v1_schema, reference_apply_added},
     {&reference_refused_v1_schema, reference_apply_refused},

@@ -78,6 +78,8 @@ int association_apply_restore_completed(struct views *views, const struct event 
                                         const void *data, struct error *err);
 int association_apply_store_deleted(struct views *views, const struct event *event,
                                     const void *data, struct error *err);
+int association_apply_key_given(struct views *views, const struct event *event,
+                                const void *data, struct error *err);
 int request_apply_refused(struct views *views, const struct event *event,
                           const void *data, struct error *err);
 int reference_apply_added(struct views *views, const struct event *event,

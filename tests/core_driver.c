@@ -469,7 +469,7 @@ static void op_open(json_t *op)
         identity.shard = shard;
         must(kv_open_memory(&site.shards[shard].kv, &err), "memory store");
         open_core(shard);
-        site.shards[shard].maker = answer_maker_new(&identity);
+        site.shards[shard].maker = answer_maker_new(&identity, site.site_key);
         site.shards[shard].next_offset = start;
         must(core_start_log(site.shards[shard].core, start, &err), "start");
         print_events(shard, 0);

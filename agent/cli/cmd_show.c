@@ -68,7 +68,7 @@ static int print_json(struct search *search, const struct shard_reader *reader,
 static int print_receipt(struct search *search, const struct shard_reader *reader,
                          const struct receipt *receipt, struct error *err)
 {
-    struct answer_maker *maker = answer_maker_new(&reader->identity);
+    struct answer_maker *maker = answer_maker_new(&reader->identity, reader->site_key);
     struct answer answer;
     int r;
 

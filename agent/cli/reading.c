@@ -40,8 +40,11 @@ int shard_reader_open_partial(const struct store_folder *folder, uint32_t shard,
                               enum kv_mode mode, struct shard_reader *ret_reader,
                               struct error *err)
 {
-    struct shard_reader reader = {.number = shard,
-                                  .identity = store_identity(folder, shard)};
+    struct shard_reader reader = {
+        .number = shard,
+        .identity = store_identity(folder, shard),
+        .site_key = store_check_site_key(folder, NULL) == 0 ? folder->site_key : NULL,
+    };
     int r = load_reader(folder, mode, &reader, err);
 
     if (r < 0) {

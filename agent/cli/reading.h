@@ -12,6 +12,8 @@
 struct shard_reader {
     uint32_t number;
     struct log_identity identity;
+    const uint8_t
+        *site_key; /* borrowed; NULL = there is none that is right and readable */
     struct kv *kv;
     struct views *views;
     struct head head;

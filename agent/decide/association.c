@@ -164,6 +164,7 @@ MEANT_BY(start_capture)
 MEANT_BY(complete_capture)
 MEANT_BY(complete_restore)
 MEANT_BY(delete_store)
+MEANT_BY(get_encrypt_decrypt_key)
 #undef MEANT_BY
 
 struct param_fault association_check(const struct association_meant *meant,
@@ -489,8 +490,12 @@ static int fold_users(struct deciding *deciding, const struct users *users,
     struct bytes *folded =
         arena_alloc(deciding->arena, (users->count + 1) * sizeof *folded);
     struct buf name = BUF_INIT;
-    int code = folded == NULL ? decide_no_memory(deciding->err) : 0;
+    int code = 0;
 
+    if (folded == NULL) {
+        (void)decide_no_memory(deciding->err);
+        return ERROR_NO_MEMORY;
+    }
     for (size_t i = 0; code == 0 && i < users->count; i++) {
         buf_clear(&name);
         if (user_name_fold(users->items[i].name, &name) != 0)
@@ -620,10 +625,10 @@ static int emit_new(struct deciding *deciding, const struct association *wanted)
 static int add(struct deciding *deciding, struct association *wanted,
                const struct users *users, const char *parameter)
 {
-    /* behavior 0 ignores the list */
-    struct users kept =
-        wanted->behavior == CAPTURE_AND_RESTORE_ALL ? (struct users){0} : *users;
+    struct users kept = *users;
 
+    if (wanted->behavior == CAPTURE_AND_RESTORE_ALL)
+        kept.count = 0; /* it ignores the list */
     if (deciding->has_association)
         return add_again(deciding, wanted->behavior, &kept);
     int excluded = is_excluded(deciding, wanted);

@@ -137,6 +137,13 @@ static const struct method methods[] = {
         .decide = delete_store_decide,
     },
     {
+        .schema = &get_encrypt_decrypt_key_v1_schema,
+        .check = get_encrypt_decrypt_key_check,
+        .association = get_encrypt_decrypt_key_meant,
+        .find = association_find,
+        .decide = get_encrypt_decrypt_key_decide,
+    },
+    {
         .schema = &request_reference_v1_schema,
         .sender = SENDER_AGENTS,
         .check = request_reference_check,

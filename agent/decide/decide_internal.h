@@ -292,6 +292,10 @@ int complete_capture_decide(struct deciding *deciding);
 int complete_restore_decide(struct deciding *deciding);
 int delete_store_decide(struct deciding *deciding);
 
+struct param_fault get_encrypt_decrypt_key_check(const void *params);
+struct association_meant get_encrypt_decrypt_key_meant(const void *params);
+int get_encrypt_decrypt_key_decide(struct deciding *deciding);
+
 /* ---- conversation.c ---------------------------------------------------------------- */
 
 struct param_fault request_reference_check(const void *params);
@@ -345,6 +349,8 @@ int set_policy_find(struct deciding *deciding);
 int adopt_policy_find(struct deciding *deciding);
 int set_policy_decide(struct deciding *deciding);
 int adopt_policy_decide(struct deciding *deciding);
+/* Does the site's policy let keys be sealed for this public key (keys.recipients)? */
+int may_receive_keys(struct deciding *deciding, struct bytes public_key, bool *ret_may);
 
 /* ---- timer.c ----------------------------------------------------------------------- */
 

@@ -4,12 +4,16 @@
  *     StartCapture -> CompleteCapture -> CompleteRestore
  *                                    \-> DeleteStore, before or after that
  *
- * A step that was taken before changes nothing, as long as there is a store.
+ * A step that was taken before changes nothing, as long as there is a store. At any time
+ * GetEncryptDecryptKey hands out the key that protects the store, sealed for whom the
+ * site's policy names: the log has who got it, and the answer is made of that
+ * (agent/shard/answer.c).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
 
 #include "events/base/datetime.h"
+#include "events/secret.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
@@ -218,4 +222,45 @@ int delete_store_decide(struct deciding *deciding)
     if (present->store_deletion_ms != DATE_NEVER)
         return done_before(deciding);
     return emit_store_deleted(deciding);
+}
+
+/* ---- GetEncryptDecryptKey ---------------------------------------------------------- */
+
+struct param_fault get_encrypt_decrypt_key_check(const void *params)
+{
+    const struct get_encrypt_decrypt_key_v1 *wanted = params;
+    uint8_t recipient[RECIPIENT_SIZE];
+
+    if (recipient_parse(wanted->public_key, recipient))
+        return (struct param_fault){0};
+    return fault_of("PublicKey", "this is no X25519 public key: it has 32 bytes, written "
+                                 "as 43 characters of base64url without padding");
+}
+
+static int emit_key_given(struct deciding *deciding, struct bytes recipient)
+{
+    struct encrypt_decrypt_key_given_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    data->recipient = recipient;
+    int code = name_pair(deciding, &data->source_client_resource_id,
+                         &data->restore_client_resource_id, &data->migration_id);
+    return code != 0 ? code : emit(deciding, &encrypt_decrypt_key_given_v1_schema, data);
+}
+
+int get_encrypt_decrypt_key_decide(struct deciding *deciding)
+{
+    const struct get_encrypt_decrypt_key_v1 *wanted = deciding->command->params;
+    bool may;
+    int code = may_receive_keys(deciding, wanted->public_key, &may);
+
+    if (code != 0)
+        return code;
+    if (!may)
+        return refuse(deciding, RETURN_ACCESS_DENIED, "PublicKey",
+                      "the site's policy keys.recipients does not list this key");
+    if (deciding->association.pending)
+        return refuse_pending(deciding);
+    return emit_key_given(deciding, wanted->public_key);
 }

@@ -7,12 +7,14 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "events/secret.h"
 #include "projections/usage_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
 #define CORE_RULES "core.rules"
 #define DEVICES_UNKNOWN "devices.unknown"
+#define KEYS_RECIPIENTS "keys.recipients"
 #define TIMEOUT_SECONDS_MAX 3600
 #define SOURCE_IDS_MAX 9
 
@@ -79,6 +81,53 @@ static bool is_source_list(struct bytes value)
     return true;
 }
 
+/* Takes the first of a list of texts between commas; false = none is left. */
+static bool take_item(struct bytes *list, struct bytes *ret_item)
+{
+    const uint8_t *comma;
+
+    if (list->data == NULL)
+        return false;
+    comma = memchr(list->data, ',', list->size);
+    if (comma == NULL) {
+        *ret_item = *list;
+        *list = BYTES_ABSENT;
+        return true;
+    }
+    *ret_item = bytes_of(list->data, (size_t)(comma - list->data));
+    *list = bytes_of(comma + 1, list->size - ret_item->size - 1);
+    return true;
+}
+
+static bool are_recipients(struct bytes list)
+{
+    uint8_t recipient[RECIPIENT_SIZE];
+    struct bytes item;
+
+    if (list.size == 0)
+        return true; /* nobody */
+    while (take_item(&list, &item)) {
+        if (!recipient_parse(item, recipient))
+            return false;
+    }
+    return true;
+}
+
+int may_receive_keys(struct deciding *deciding, struct bytes public_key, bool *ret_may)
+{
+    struct policy policy;
+    struct bytes item;
+    int code = policy_get(deciding->views, KEYS_RECIPIENTS, &policy, deciding->err);
+
+    if (code < 0)
+        return code;
+    struct bytes list = bytes_str(policy.value);
+    *ret_may = false;
+    while (take_item(&list, &item))
+        *ret_may |= bytes_equal(item, public_key);
+    return 0;
+}
+
 /* NULL if the value is allowed. */
 static const char *value_fault(const char *name, struct bytes value)
 {
@@ -91,6 +140,11 @@ static const char *value_fault(const char *name, struct bytes value)
         return is_source_list(value) ? NULL
                                      : "approval.sources is a list of source ids, each "
                                        "once, such as 1,4; empty = none";
+    if (strcmp(name, KEYS_RECIPIENTS) == 0)
+        return are_recipients(value)
+                   ? NULL
+                   : "keys.recipients is a list of X25519 public keys, each of 43 "
+                     "characters of base64url, separated by commas without blanks";
     if (strcmp(name, REQUESTS_TIMEOUT) == 0)
         return is_number(value, 1, TIMEOUT_SECONDS_MAX)
                    ? NULL

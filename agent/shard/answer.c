@@ -10,6 +10,7 @@
 #include "events/base/datetime.h"
 #include "events/event_log.h"
 #include "events/position.h"
+#include "events/secret.h"
 #include "schemas/answers.h"
 #include "schemas/events.h"
 
@@ -29,22 +30,27 @@ const char *const answer_header_names[ANSWER_HEADERS] = {
 
 struct answer_maker {
     struct log_identity identity;
-    struct arena arena; /* until answer_begin */
+    const uint8_t *site_key; /* NULL = not at hand */
+    struct arena arena;      /* until answer_begin */
     struct answer answer;
     struct answer_v1 data;
     struct answer_v1_events_item items[ANSWER_EVENTS_MAX];
-    bool whole;  /* the command's last event was added */
-    bool waits;  /* its last event asks another shard */
-    bool failed; /* memory was out for a part of it */
+    bool whole;         /* the command's last event was added */
+    bool waits;         /* its last event asks another shard */
+    bool failed;        /* memory was out for a part of it */
+    struct error fault; /* why a key could not be sealed */
     struct buf json;
 };
 
-struct answer_maker *answer_maker_new(const struct log_identity *identity)
+struct answer_maker *answer_maker_new(const struct log_identity *identity,
+                                      const uint8_t *site_key)
 {
     struct answer_maker *maker = calloc(1, sizeof *maker);
 
-    if (maker != NULL)
+    if (maker != NULL) {
         maker->identity = *identity;
+        maker->site_key = site_key;
+    }
     return maker;
 }
 
@@ -66,6 +72,7 @@ void answer_begin(struct answer_maker *maker)
     maker->whole = false;
     maker->waits = false;
     maker->failed = false;
+    error_clear(&maker->fault);
 }
 
 static struct bytes keep(struct answer_maker *maker, struct bytes text)
@@ -227,6 +234,36 @@ static void take_association(struct answer_maker *maker,
         set_out_text(maker, "MigrationID", added->migration_id);
 }
 
+/* The out parameter of GetEncryptDecryptKey: it stands in no event, and is made here each
+ * time of the event at hand. */
+static void take_key(struct answer_maker *maker,
+                     const struct encrypt_decrypt_key_given_v1 *data)
+{
+    const struct position given = {maker->identity.shard, maker->data.sequence};
+    struct position migration;
+    uint8_t recipient[RECIPIENT_SIZE], sealed[SEALED_KEY_SIZE];
+    char text[SEALED_KEY_SIZE / 3 * 4 + 5];
+
+    if (maker->site_key == NULL) {
+        error_set(
+            &maker->fault, ERROR_NOT_FOUND,
+            "the answer holds a sealed key, which is made with the site key: ask as "
+            "a user who may read site.key");
+        return;
+    }
+    if (!position_parse(data->migration_id, &migration) ||
+        !recipient_parse(data->recipient, recipient)) {
+        error_set(&maker->fault, ERROR_CORRUPT, "event %llu gives no key",
+                  (unsigned long long)given.sequence);
+        return;
+    }
+    if (sealed_key_make(maker->site_key, &migration, &given, recipient, sealed,
+                        &maker->fault) != 0)
+        return;
+    base64url_text(sealed, sizeof sealed, text);
+    set_out_text(maker, "Key", bytes_str(text));
+}
+
 /* Only these types say more than that the command was accepted. */
 static bool tells(const struct schema *schema)
 {
@@ -234,6 +271,7 @@ static bool tells(const struct schema *schema)
            schema == &source_added_v1_schema || schema == &source_removed_v1_schema ||
            schema == &type_added_v1_schema || schema == &policy_changed_v1_schema ||
            schema == &association_added_v1_schema ||
+           schema == &encrypt_decrypt_key_given_v1_schema ||
            schema == &request_refused_v1_schema ||
            schema == &command_unchanged_v1_schema ||
            schema == &command_rejected_v1_schema;
@@ -261,6 +299,8 @@ static void take_data(struct answer_maker *maker, const struct schema *schema,
         set_out(maker, "Revision", changed->revision);
     } else if (schema == &association_added_v1_schema) {
         take_association(maker, data);
+    } else if (schema == &encrypt_decrypt_key_given_v1_schema) {
+        take_key(maker, data);
     } else if (schema == &request_refused_v1_schema) {
         take_request_refused(maker, data);
     } else if (schema == &command_unchanged_v1_schema) {
@@ -276,14 +316,18 @@ static int decode(const struct event *event, struct arena *arena, const void **r
     struct codec_error fault;
     void *data = arena_alloc(arena, event->type->struct_size);
 
-    if (data == NULL)
-        return error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
+    if (data == NULL) {
+        (void)error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
+        return ERROR_NO_MEMORY;
+    }
     enum codec_fault found =
         codec_decode(event->type->schema, CODEC_EXACT, event->data, arena, data, &fault);
-    if (found != CODEC_OK)
-        return error_set(err, found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT,
-                         "event %llu: %s", (unsigned long long)event->sequence,
-                         fault.text);
+    if (found != CODEC_OK) {
+        int code = found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT;
+        (void)error_set(err, code, "event %llu: %s", (unsigned long long)event->sequence,
+                        fault.text);
+        return code;
+    }
     *ret_data = data;
     return 0;
 }
@@ -379,6 +423,8 @@ int answer_end(struct answer_maker *maker, struct answer *ret_answer, struct err
     if (!maker->whole)
         return error_set(err, ERROR_CORRUPT,
                          "the last event of a command is missing from the log");
+    if (maker->fault.code != 0)
+        return error_set(err, maker->fault.code, "%s", maker->fault.text);
     data->events.items = maker->items;
     data->events.count =
         data->event_count < ANSWER_EVENTS_MAX ? data->event_count : ANSWER_EVENTS_MAX;

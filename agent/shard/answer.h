@@ -1,5 +1,6 @@
-/* answer.h - the answer to a command: a pure function of the command's events, and of the
- * event that concluded what the command asked of another shard (docs/conversations.md).
+/* answer.h - the answer to a command: a pure function of the command's events, of the event
+ * that concluded what the command asked of another shard (docs/conversations.md), and, where
+ * a key is handed out, of the site key.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_SHARD_ANSWER_H
@@ -37,8 +38,10 @@ struct answer {
 
 /* Made event by event, so that a command of 50,000 events needs no room for them all. */
 struct answer_maker;
-/* NULL = out of memory */
-struct answer_maker *answer_maker_new(const struct log_identity *identity);
+/* site_key: for answers that hold a sealed key; borrowed. NULL: answer_end() fails for those
+ * with ERROR_NOT_FOUND. NULL is returned when memory is out. */
+struct answer_maker *answer_maker_new(const struct log_identity *identity,
+                                      const uint8_t *site_key);
 void answer_maker_free(struct answer_maker *maker);
 void answer_begin(struct answer_maker *maker);
 /* Each event of the command in order. data: the struct that event->data was made from, or

@@ -15,6 +15,7 @@
 #include "agent/shard/envelope.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
+#include "events/secret.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
@@ -88,6 +89,7 @@ int core_open(struct kv *kv, const struct core_settings *settings, struct core *
     core->batch = kv_batch_new(kv);
     core->hasher = sha256_new();
     core->content_hmac = hmac_new(bytes_of(settings->site_key, SITE_KEY_SIZE));
+    secret_wipe_stack(); /* that keeps only what it made of the key */
     log_source(&settings->identity, core->source);
     if (core->batch == NULL || core->hasher == NULL || core->content_hmac == NULL)
         code = no_memory(err);

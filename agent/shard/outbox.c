@@ -157,7 +157,7 @@ int outbox_open(const struct outbox_settings *settings, struct outbox **ret_outb
     outbox->settings = *settings;
     outbox->capacity = 256;
     outbox->ring = calloc(outbox->capacity, sizeof *outbox->ring);
-    outbox->maker = answer_maker_new(&settings->identity);
+    outbox->maker = answer_maker_new(&settings->identity, settings->site_key);
     if (outbox->ring == NULL || outbox->maker == NULL)
         code = no_memory(err);
     if (code == 0)

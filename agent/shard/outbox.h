@@ -20,6 +20,7 @@ struct outbox_settings {
     const struct kafka_settings *kafka; /* borrowed */
     struct topic_names topics;          /* borrowed text */
     struct log_identity identity;
+    const uint8_t *site_key; /* borrowed */
     /* the largest that any of the topics takes; 0 = not known */
     size_t max_message_bytes;
     size_t dead_letter_bytes; /* the largest that the dead letters take; 0 = not known */

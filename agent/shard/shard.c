@@ -202,6 +202,7 @@ static int open_outbox(struct shard *shard, struct error *err)
         .kafka = &shard->settings.config->kafka,
         .topics = config_topics(shard->settings.config),
         .identity = shard->identity,
+        .site_key = shard->settings.folder->site_key,
         .max_message_bytes = shard->settings.outbox_message_bytes,
         .dead_letter_bytes = shard->settings.dead_letter_bytes,
         .wake_fd = shard->wake_fd,

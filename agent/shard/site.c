@@ -12,6 +12,7 @@
 #include "agent/kafka/kafka.h"
 #include "agent/shard/claim.h"
 #include "agent/shard/core.h"
+#include "events/secret.h"
 #include "schemas/events.h"
 
 #define BROKER_TIMEOUT_MS 15000
@@ -185,10 +186,11 @@ int site_init(const struct config *config, site_notice_fn notice, void *context,
               struct log_identity *ret_identity, struct error *err)
 {
     struct log_identity identity = {0};
-    uint8_t site_key[SITE_KEY_SIZE];
+    uint8_t *site_key = secret_new(SITE_KEY_SIZE);
     struct found_log found;
 
-    int code = require_site(config, err);
+    int code = site_key == NULL ? error_set(err, ERROR_NO_MEMORY, "out of memory")
+                                : require_site(config, err);
     if (code == 0)
         code = store_folder_check_new(config->data_dir, err);
     if (code == 0)
@@ -202,14 +204,14 @@ int site_init(const struct config *config, site_notice_fn notice, void *context,
                          "another [topics] prefix",
                          config->topic_events, found.identity.log, found.identity.site);
     if (code == 0)
-        code = draw(site_key, sizeof site_key, err);
+        code = draw(site_key, SITE_KEY_SIZE, err);
     if (code == 0)
         code = claim_new_id(identity.log, err); /* a log id has the form of a claim's */
     if (code == 0) {
         snprintf(identity.site, SITE_SIZE, "%s", config->site);
         code = make_log(config, &identity, site_key, err);
     }
-    explicit_bzero(site_key, sizeof site_key);
+    secret_free(site_key);
     *ret_identity = identity;
     return code;
 }
@@ -255,18 +257,18 @@ static int find_own_log(const struct config *config, const char *key_file,
 int site_restore(const struct config *config, struct log_identity *ret_identity,
                  struct error *err)
 {
-    uint8_t site_key[SITE_KEY_SIZE];
+    uint8_t *site_key = NULL;
     struct buf path = BUF_INIT;
 
     buf_printf(&path, "%s/site.key", config->data_dir);
-    int code = site_key_read(buf_cstr(&path), site_key, err);
+    int code = site_key_read(buf_cstr(&path), &site_key, err);
     if (code == 0)
         code = require_site(config, err);
     if (code == 0)
         code = find_own_log(config, buf_cstr(&path), site_key, ret_identity, err);
     if (code == 0)
         code = store_describe(config->data_dir, ret_identity, site_key, err);
-    explicit_bzero(site_key, sizeof site_key);
+    secret_free(site_key);
     buf_release(&path);
     return code;
 }
@@ -274,11 +276,11 @@ int site_restore(const struct config *config, struct log_identity *ret_identity,
 int site_join(const struct config *config, const char *key_file, site_notice_fn notice,
               void *context, struct log_identity *ret_identity, struct error *err)
 {
-    uint8_t site_key[SITE_KEY_SIZE];
+    uint8_t *site_key = NULL;
     struct log_identity identity = {0};
     uint32_t shards = 0;
 
-    int code = site_key_read(key_file, site_key, err);
+    int code = site_key_read(key_file, &site_key, err);
     if (code == 0)
         code = require_site(config, err);
     if (code == 0)
@@ -295,7 +297,7 @@ int site_join(const struct config *config, const char *key_file, site_notice_fn 
     if (code == 0)
         code = store_folder_create(config->data_dir, &identity, site_key,
                                    /* start= */ NULL, /* context= */ NULL, err);
-    explicit_bzero(site_key, sizeof site_key);
+    secret_free(site_key);
     *ret_identity = identity;
     return code;
 }

@@ -23,6 +23,7 @@
 
 #include "agent/shard/flat_json.h"
 #include "events/event_log.h"
+#include "events/secret.h"
 #include "schemas/events.h"
 
 #define CHECK_SIZE 16 /* hex digits */
@@ -114,38 +115,6 @@ static int replace_file(const char *folder, const char *name, struct bytes text,
     if (code == 0 && rename(beside, path) != 0)
         code = io_error(err, "cannot rename", beside);
     return code;
-}
-
-int site_key_read(const char *path, uint8_t ret_key[SITE_KEY_SIZE], struct error *err)
-{
-    struct buf text = BUF_INIT;
-    int code = read_file(path, &text, err);
-
-    if (code == 0) {
-        struct bytes hex = buf_bytes(&text);
-        if (hex.size > 0 && hex.data[hex.size - 1] == '\n')
-            hex.size--;
-        if (!hex_decode(hex, ret_key, SITE_KEY_SIZE))
-            code = error_set(err, ERROR_INVALID,
-                             "%s is no site key: it must hold 64 hex digits", path);
-    }
-    if (text.data != NULL)
-        explicit_bzero(text.data, text.capacity);
-    buf_release(&text);
-    return code;
-}
-
-void site_key_fingerprint(const uint8_t key[SITE_KEY_SIZE],
-                          char ret_text[SITE_KEY_FINGERPRINT_SIZE])
-{
-    static const char label[] = "kinlog site key"; /* its NUL is hashed too */
-    uint8_t message[sizeof label + SITE_KEY_SIZE], digest[SHA256_SIZE];
-
-    memcpy(message, label, sizeof label);
-    memcpy(message + sizeof label, key, SITE_KEY_SIZE);
-    sha256_once(message, sizeof message, digest);
-    explicit_bzero(message, sizeof message);
-    base64url_text(digest, 16, ret_text);
 }
 
 static int take_lock(struct store_folder *folder, struct error *err)
@@ -309,16 +278,14 @@ int store_check_site_key(const struct store_folder *folder, struct error *err)
 
     if (code != 0)
         return code;
-    if (!folder->has_site_key)
-        return access(path, F_OK) == 0
-                   ? 0
-                   : error_set(err, ERROR_NOT_FOUND, "%s is missing: put it back", path);
+    if (folder->site_key == NULL)
+        return access(path, F_OK) == 0 ? 0
+                                       : error_set(err, ERROR_NOT_FOUND,
+                                                   "%s is missing: " SITE_KEY_CURE, path);
     site_key_fingerprint(folder->site_key, fingerprint);
     if (strcmp(fingerprint, folder->fingerprint) == 0)
         return 0;
-    return error_set(err, ERROR_CONFLICT,
-                     "%s is not the key of log %s: put back the one that `kinlog init` "
-                     "made, or that of another agent of this site",
+    return error_set(err, ERROR_CONFLICT, "%s is not the key of log %s: " SITE_KEY_CURE,
                      path, folder->identity.log);
 }
 
@@ -327,9 +294,8 @@ static int read_site_key(struct store_folder *folder, bool writing, struct error
     char path[PATH_MAX];
     int code = join(path, folder->path, "site.key", err);
 
-    folder->has_site_key = code == 0 && (writing || access(path, R_OK) == 0);
-    if (folder->has_site_key)
-        code = site_key_read(path, folder->site_key, err);
+    if (code == 0 && (writing || access(path, R_OK) == 0))
+        code = site_key_read(path, &folder->site_key, err);
     if (code == 0 && writing)
         code = store_check_site_key(folder, err);
     return code;
@@ -364,7 +330,7 @@ void store_folder_close(struct store_folder *folder)
         return;
     if (folder->lock_fd >= 0)
         close(folder->lock_fd);
-    explicit_bzero(folder->site_key, sizeof folder->site_key);
+    secret_free(folder->site_key);
     free(folder->path);
     free(folder);
 }
@@ -406,16 +372,15 @@ int store_describe(const char *path, const struct log_identity *identity,
 static int write_site_key(const char *path, const uint8_t site_key[SITE_KEY_SIZE],
                           struct error *err)
 {
-    struct buf text = BUF_INIT;
+    const size_t size = 2 * SITE_KEY_SIZE + 1;
+    uint8_t *text = secret_new(size);
 
-    hex_append(&text, site_key, SITE_KEY_SIZE);
-    buf_append_byte(&text, '\n');
-    int code = text.failed ? error_set(err, ERROR_NO_MEMORY, "out of memory") : 0;
-    if (code == 0)
-        code = replace_file(path, "site.key", buf_bytes(&text), 0600, err);
-    if (text.data != NULL)
-        explicit_bzero(text.data, text.capacity);
-    buf_release(&text);
+    if (text == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    hex_text(site_key, SITE_KEY_SIZE, (char *)text);
+    text[size - 1] = '\n'; /* in place of the NUL */
+    int code = replace_file(path, "site.key", bytes_of(text, size), 0600, err);
+    secret_free(text);
     return code;
 }
 
@@ -454,8 +419,10 @@ int store_folder_create(const char *path, const struct log_identity *identity,
                         const uint8_t site_key[SITE_KEY_SIZE], store_start_fn start,
                         void *context, struct error *err)
 {
-    struct store_folder folder = {
-        .path = (char *)path, .identity = *identity, .lock_fd = -1};
+    struct store_folder folder = {.path = (char *)path,
+                                  .identity = *identity,
+                                  .site_key = (uint8_t *)site_key,
+                                  .lock_fd = -1};
     int code = make_folders(path, err);
 
     if (code == 0)
@@ -464,14 +431,12 @@ int store_folder_create(const char *path, const struct log_identity *identity,
         code = take_lock(&folder, err);
     if (code == 0)
         code = write_site_key(path, site_key, err);
-    memcpy(folder.site_key, site_key, SITE_KEY_SIZE);
     for (uint32_t shard = 0; code == 0 && shard < identity->shards; shard++)
         code = create_shard(&folder, shard, start, context, err);
     if (code == 0)
         code = store_describe(path, identity, site_key, err);
     if (folder.lock_fd >= 0)
         close(folder.lock_fd);
-    explicit_bzero(folder.site_key, sizeof folder.site_key);
     return code;
 }
 

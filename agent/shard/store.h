@@ -19,19 +19,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "agent/shard/site_key.h"
 #include "events/base/error.h"
 #include "events/base/kv.h"
 #include "events/event.h"
 
 #define STORE_FORMAT 2
-#define SITE_KEY_FINGERPRINT_SIZE 23 /* base64url of 16 bytes, and NUL */
 
 struct store_folder {
     char *path;
     struct log_identity identity;                /* shard is 0 here */
     char fingerprint[SITE_KEY_FINGERPRINT_SIZE]; /* as kinlog.json has it */
-    bool has_site_key; /* a reader may lack the right to read it */
-    uint8_t site_key[SITE_KEY_SIZE];
+    /* SITE_KEY_SIZE bytes of secret_new(); NULL: a reader may lack the right to read it */
+    uint8_t *site_key;
     int lock_fd; /* -1: opened for reading */
 };
 
@@ -62,9 +62,6 @@ int store_folder_create(const char *path, const struct log_identity *identity,
 /* Writes kinlog.json. */
 int store_describe(const char *path, const struct log_identity *identity,
                    const uint8_t site_key[SITE_KEY_SIZE], struct error *err);
-int site_key_read(const char *path, uint8_t ret_key[SITE_KEY_SIZE], struct error *err);
-void site_key_fingerprint(const uint8_t key[SITE_KEY_SIZE],
-                          char ret_text[SITE_KEY_FINGERPRINT_SIZE]);
 
 struct log_identity store_identity(const struct store_folder *folder, uint32_t shard);
 int store_open_shard(const struct store_folder *folder, uint32_t shard, enum kv_mode mode,

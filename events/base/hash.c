@@ -202,18 +202,25 @@ int base64url_append(struct buf *out, const void *data, size_t size)
     return 0;
 }
 
-int hex_append(struct buf *out, const void *data, size_t size)
+void hex_text(const void *data, size_t size, char *ret_text)
 {
     static const char digits[] = "0123456789abcdef";
     const uint8_t *bytes = data;
 
-    if (size > SIZE_MAX / 8 || buf_reserve(out, size * 2) != 0) {
+    for (size_t i = 0; i < size; i++) {
+        *ret_text++ = digits[bytes[i] >> 4];
+        *ret_text++ = digits[bytes[i] & 15];
+    }
+    *ret_text = '\0';
+}
+
+int hex_append(struct buf *out, const void *data, size_t size)
+{
+    if (size > SIZE_MAX / 8 || buf_reserve(out, size * 2 + 1) != 0) {
         return ERROR_NO_MEMORY;
     }
-    for (size_t i = 0; i < size; i++) {
-        out->data[out->size++] = (uint8_t)digits[bytes[i] >> 4];
-        out->data[out->size++] = (uint8_t)digits[bytes[i] & 15];
-    }
+    hex_text(data, size, (char *)out->data + out->size);
+    out->size += size * 2;
     return 0;
 }
 

@@ -22,7 +22,8 @@ void sha256_end(struct sha256 *hasher, uint8_t ret_digest[SHA256_SIZE]);
 /* One call for one piece, without an object. */
 void sha256_once(const void *data, size_t size, uint8_t ret_digest[SHA256_SIZE]);
 
-/* HMAC-SHA-256 with a key that is used again and again; wiped when freed. */
+/* HMAC-SHA-256 with a key that is used again and again; wiped when freed. What it keeps
+ * makes MACs, but tells nobody the key. */
 struct hmac;
 struct hmac *hmac_new(struct bytes key); /* NULL = out of memory */
 void hmac_free(struct hmac *hmac);
@@ -34,6 +35,8 @@ void hmac_sha256(struct bytes key, struct bytes message, uint8_t ret_mac[SHA256_
 int base64url_append(struct buf *out, const void *data, size_t size);
 /* The same into room for it and a NUL: four characters for each three bytes begun. */
 void base64url_text(const void *data, size_t size, char *ret_text);
+/* Likewise, two characters for each byte. */
+void hex_text(const void *data, size_t size, char *ret_text);
 int hex_append(struct buf *out, const void *data, size_t size);
 /* Decodes exactly size bytes; false if text is anything else. */
 bool base64url_decode(struct bytes text, uint8_t *ret_data, size_t size);

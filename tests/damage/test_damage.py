@@ -388,11 +388,10 @@ class Scenarios(DamageTest):
         right = path.read_text()
         for text in (None, right.replace(right[7], "0" if right[7] != "0" else "1"), "x"):
             path.unlink()
-            if text is not None:
-                path.write_text(text)
-            else:
+            if text is None:
                 self.assert_damaged(agent, "site.key")
-                path.touch()
+            path.touch(mode=0o600)
+            path.write_text(text or "")
             self.assert_damaged(agent, "site.key")
             for words in (["run"], ["repair"]):
                 refused = agent.cli(*words, timeout_s=20)

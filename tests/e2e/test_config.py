@@ -144,6 +144,11 @@ class DataFolder(KinlogTest):
         for word in words:
             self.assertIn(word, result.err, text)
 
+    def key_file(self, path, text):
+        path.touch(mode=0o600)
+        path.write_text(text)
+        return path
+
     def as_nobody(self, site, *arguments):
         """Runs kinlog as a user without rights; the program is copied to where that user may read it."""
         program = site.folder / "kinlog"
@@ -237,25 +242,53 @@ class DataFolder(KinlogTest):
         key = path.read_text()
         path.write_text("ab" * 32 + "\n")
         self.refused(site.cli("run"), "site.key", "is not the key of log")
-        path.write_text("no key\n")
-        self.refused(site.cli("run"), "site.key", "64 hex digits")
-        path.unlink()
-        self.refused(site.cli("run"), "site.key")
         path.write_text(key)
         site.start()
-        wrong = site.folder / "wrong.key"
-        wrong.write_text("ab" * 32 + "\n")
+        wrong = self.key_file(site.folder / "wrong.key", "ab" * 32 + "\n")
         second = site.another(start=False)
         shutil.rmtree(second.data_dir)
         self.refused(second.init("--join", wrong, check=False), "is not the key of log")
-        self.refused(second.init("--join", site.folder / "none.key", check=False), "none.key")
         self.assertFalse((second.data_dir / "kinlog.json").exists())
+
+    # A site key that is missing, short, too long, or open to others: file, fault and cure, at start, when joining, and
+    # to whoever mends. Mended, the agent starts.
+    def test_bad_site_key(self):
+        site = self.site()
+        site.stop()
+        path = site.data_dir / "site.key"
+        key = path.read_text()
+        second = site.another(start=False)
+        shutil.rmtree(second.data_dir)
+
+        def refused(path, fault, cure):
+            joining = site.folder / "joining.key"
+            joining.unlink(missing_ok=True)
+            if path.exists():
+                shutil.copy(path, joining)  # with its mode
+            for result, file, code in ((site.cli("run"), path, 1), (site.cli("repair"), path, 1),
+                                       (site.cli("verify"), path, 5),
+                                       (second.init("--join", joining, check=False), joining, 1)):
+                self.refused(result, str(file), fault, cure, code=code)
+                self.assertNotIn(key[:16], result.out + result.err)
+            self.assertFalse((second.data_dir / "kinlog.json").exists())
+
+        for mode in (0o640, 0o604, 0o644, 0o620, 0o602):
+            path.chmod(mode)
+            refused(path, f"open to others than its owner (mode {mode:04o})", "`chmod 600 ")
+        path.chmod(0o600)
+        put_back = "put back the one that `kinlog init` made, or that of another agent of this site"
+        for text in (key[:-2], key[:-3] + "\n", key[:32], "0" + key, key + "\n", key.upper(), "g" + key[1:], "no key\n", ""):
+            path.write_text(text)
+            refused(path, "is no site key, which has 64 hex digits", put_back)
+        path.unlink()
+        refused(path, "is missing", put_back)
+        self.key_file(path, key).chmod(0o400)
+        site.start()
 
     # Joining a log that nobody has begun.
     def test_join_nothing(self):
         site = self.site(init=False)
-        key = site.folder / "some.key"
-        key.write_text("ab" * 32 + "\n")
+        key = self.key_file(site.folder / "some.key", "ab" * 32 + "\n")
         self.refused(site.init("--join", key, check=False), "holds no log yet", "kinlog init")
 
 

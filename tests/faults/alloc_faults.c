@@ -91,3 +91,11 @@ struct bytes __wrap_arena_copy(struct arena *arena, struct bytes bytes)
 {
     return bytes.data != NULL && fails() ? BYTES_ABSENT : __real_arena_copy(arena, bytes);
 }
+
+/* Its memory is not malloc()'s. */
+void *__real_secret_new(size_t size);
+
+void *__wrap_secret_new(size_t size)
+{
+    return fails() ? NULL : __real_secret_new(size);
+}

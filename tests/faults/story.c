@@ -151,7 +151,7 @@ static void take_text(struct buf *text, struct bytes part)
 /* Every record is given once more: none is decided twice, and the answers are noted. */
 static int note_answers(struct kv *kv, struct story_truth *truth, struct error *err)
 {
-    struct answer_maker *maker = answer_maker_new(&story_identity);
+    struct answer_maker *maker = answer_maker_new(&story_identity, story_site_key);
     struct core_settings settings = story_settings();
     struct core *core = NULL;
     struct buf text = BUF_INIT;

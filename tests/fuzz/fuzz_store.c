@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "agent/shard/repair.h"
@@ -384,7 +385,8 @@ static void write_file(const char *name, struct bytes text)
     if (text.data == NULL)
         return;
     FILE *file = fopen(path, "wb");
-    expect(file != NULL && fwrite(text.data, 1, text.size, file) == text.size);
+    expect(file != NULL && chmod(path, 0600) == 0); /* as site.key must be */
+    expect(fwrite(text.data, 1, text.size, file) == text.size);
     expect(fclose(file) == 0);
 }
 

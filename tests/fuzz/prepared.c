@@ -43,7 +43,7 @@ static const struct {
 
 static void open_side(struct side *side, const struct core_settings *settings)
 {
-    side->maker = answer_maker_new(&settings->identity);
+    side->maker = answer_maker_new(&settings->identity, settings->site_key);
     expect(side->maker != NULL && kv_open_memory(&side->kv, NULL) == 0 &&
            core_open(side->kv, settings, &side->core, NULL) == 0);
 }

@@ -146,17 +146,61 @@ static void test_faults(void **state)
     }
 }
 
+static void assert_refused(struct fixture *fixture, bool writing, int code,
+                           const char *said)
+{
+    struct store_folder *folder;
+
+    error_clear(&fixture->err);
+    assert_int_equal(store_folder_open(fixture->path, writing, &folder, &fixture->err),
+                     code);
+    assert_non_null(strstr(fixture->err.text, "site.key"));
+    assert_non_null(strstr(fixture->err.text, said));
+}
+
 /* A site key of the wrong form is refused without being shown. */
 static void test_bad_key(void **state)
 {
+    static const char digits[] =
+        "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef0";
     struct fixture *fixture = *state;
-    struct store_folder *folder;
+    char text[sizeof digits + 1];
 
     create(fixture);
     overwrite(fixture, "site.key", "5ecre7\n");
-    assert_int_equal(store_folder_open(fixture->path, true, &folder, &fixture->err),
-                     ERROR_INVALID);
+    assert_refused(fixture, true, ERROR_INVALID, "64 hex digits");
     assert_null(strstr(fixture->err.text, "5ecre7"));
+    for (int count = 62; count <= 65; count++) {
+        snprintf(text, sizeof text, "%.*s\n", count, digits);
+        overwrite(fixture, "site.key", text);
+        assert_refused(fixture, true, count == 64 ? ERROR_CONFLICT : ERROR_INVALID,
+                       count == 64 ? "is not the key of log" : "64 hex digits");
+    }
+}
+
+/* Nor one that others may read or change, whatever it holds, and whoever reads. */
+static void test_open_key(void **state)
+{
+    static const mode_t modes[] = {0644, 0640, 0604, 0620, 0602, 0610, 0601, 0777};
+    struct fixture *fixture = *state;
+    struct store_folder *folder;
+    char path[256];
+
+    create(fixture);
+    snprintf(path, sizeof path, "%s/site.key", fixture->path);
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        char mode[16];
+        snprintf(mode, sizeof mode, "mode %04o", modes[i]);
+        assert_int_equal(chmod(path, modes[i]), 0);
+        assert_refused(fixture, true, ERROR_INVALID, mode);
+        assert_refused(fixture, false, ERROR_INVALID, "chmod 600");
+    }
+    error_clear(&fixture->err);
+    assert_int_equal(chmod(path, 0400), 0);
+    assert_int_equal(store_folder_open(fixture->path, true, &folder, &fixture->err), 0);
+    store_folder_close(folder);
+    assert_int_equal(unlink(path), 0);
+    assert_refused(fixture, true, ERROR_NOT_FOUND, "put back the one");
 }
 
 /* Rows come back as they were stored; before that they are empty, the head at chain(0).
@@ -328,6 +372,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_lock, setup, teardown),
         cmocka_unit_test_setup_teardown(test_faults, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_key, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_open_key, setup, teardown),
         cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(test_witness, setup, teardown),
         cmocka_unit_test_setup_teardown(test_flipped_bits, setup, teardown),

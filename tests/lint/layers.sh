@@ -4,9 +4,9 @@
 #     agent -> projections -> events -> events/base        (schemas stands on events/base alone)
 #
 # and that only agent/kafka knows librdkafka, only events/base/kv_rocksdb.c knows RocksDB, only
-# agent/cli/csv_reader.c knows libcsv, only agent/ logs, reads clocks or draws random numbers, and
-# agent/decide does none of that either. OBJECTS is the folder of the objects (build/obj), whose undefined
-# symbols are looked at.
+# events/secret.c knows libsodium, only agent/cli/csv_reader.c knows libcsv, only agent/ logs, reads clocks or
+# draws random numbers, and agent/decide does none of that either. OBJECTS is the folder of the objects
+# (build/obj), whose undefined symbols are looked at.
 #
 # SPDX-License-Identifier: Apache-2.0
 set -uo pipefail
@@ -40,6 +40,7 @@ library() {
 }
 library librdkafka 'agent/kafka/'
 library rocksdb 'events/base/kv_rocksdb\.c'
+library sodium 'events/secret\.c'
 library csv\\.h 'agent/cli/csv_reader\.c'
 
 # symbols PATTERN ALLOWED FOLDER...: no object of the folders may need a symbol like PATTERN, unless its
@@ -55,7 +56,7 @@ symbols() {
 }
 clocks='clock_gettime|gettimeofday|time|timerfd_.*'
 waiting='clock_nanosleep|nanosleep|sleep|usleep'
-random='rand|rand_r|random|drand48|getrandom|getentropy|arc4random.*|RAND_.*'
+random='rand|rand_r|random|drand48|getrandom|getentropy|arc4random.*|RAND_.*|randombytes.*|crypto_box_seal|crypto_.*_(keypair|keygen)'
 logging='printf|__printf_chk|fprintf|__fprintf_chk|vfprintf|__vfprintf_chk|puts|fputs|perror|stderr|stdout|syslog|__syslog_chk'
 world='open|openat|fopen|read|write|unlink|rename|mkdir|socket|connect|getenv|secure_getenv|system|fork|execv.*|pthread_create|thrd_create'
 

@@ -6,6 +6,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import re
 
+import keys
 from kinlog_parts import (ALREADY_EXISTS, INVALID_PARAMETER, NOT_FOUND, OTHER_FAILURE, RESOURCE, SEQUENCE_MAX,
                           UINT32_MAX, Fault, Rejected, Unchanged, ascii_lower, cim_datetime, fold_user_name,
                           integer_between, list_of, or_null, text_between, user_name)
@@ -66,6 +67,7 @@ COMMANDS = {
     'CompleteCapture': MEANT,
     'CompleteRestore': MEANT,
     'DeleteStore': MEANT,
+    'GetEncryptDecryptKey': MEANT + [('PublicKey', keys.public_key, True)],
 }
 ADDING = ('AddAssociation', 'AddAssociationEx')
 

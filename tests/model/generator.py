@@ -45,6 +45,9 @@ HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 # Where the calendar is uneven: the ends of years and of long and short months, leap days that are there
 # and one (of 2100) that is not.
 UNEVEN_DAYS = ['2026-12-20', '2028-02-10', '2027-02-20', '2100-02-20', '2026-04-24', '2028-05-30', '2032-11-25']
+RECIPIENTS = ['HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc', 'CQ' + 'A' * 41]
+NO_RECIPIENTS = ['A' * 43, 'AQ' + 'A' * 41, '_' * 42 + '8', RECIPIENTS[0][:-1] + 'd', RECIPIENTS[0][:-1] + '=',
+                 RECIPIENTS[0] + '=', RECIPIENTS[0][:-1], RECIPIENTS[0][:-1] + '+', '\u00e9' * 43]
 PLAIN = {'expirytime': None, 'expectedversion': None}  # attributes that could have a command refused
 OF_AGENTS = {**PLAIN, 'replyto': '-'}
 
@@ -149,6 +152,9 @@ class Generator:
             values = {'MachineResourceId': devices[0] if len(names) > 6 else rng.choice(devices),
                       'UserAccountName': name, 'SourceId': self.source_ids(), 'TypeId': rng.choice([1, None])}
             self.add(steps, self.command('CreateRelationship', values, attributes=PLAIN))
+        if rng.random() < 0.7:
+            values = {'Name': 'keys.recipients', 'Value': ','.join(RECIPIENTS)}
+            self.add(steps, self.command('SetPolicy', values, attributes=PLAIN))
         for _ in range(rng.choice([0, 2, 5])):
             values = {'SourceClientResourceID': rng.choice(devices), 'RestoreClientResourceID': rng.choice(devices),
                       'MigrationBehavior': 1, 'UserNames': [{'UserName': self.user()}]}
@@ -350,7 +356,10 @@ class Generator:
                                   ('usage.minutes', '129601'), ('usage.minutes', '060'),
                                   ('approval.sources', '1,4'), ('approval.sources', ''),
                                   ('approval.sources', '1,1'), ('approval.sources', '4,'),
-                                  ('approval.sources', '1 4'), ('approval.sources', '10')])
+                                  ('approval.sources', '1 4'), ('approval.sources', '10'),
+                                  ('keys.recipients', rng.choice(['', *RECIPIENTS, ','.join(RECIPIENTS)])),
+                                  ('keys.recipients', rng.choice([',', *NO_RECIPIENTS, RECIPIENTS[0] + ',',
+                                                                  ', '.join(RECIPIENTS)]))])
         return self.command('SetPolicy', {'Name': name, 'Value': value})
 
     def own_command(self):
@@ -451,7 +460,7 @@ class Generator:
         rows = [row for shard in self.site.shards for row in shard.associations.values()]
         method = rng.choices(
             ['AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
-             'life'], [6, 10, 8, 5, 4, 12] if rows else [9, 12, 1, 1, 2, 1])[0]
+             'GetEncryptDecryptKey', 'life'], [6, 10, 8, 5, 4, 5, 12] if rows else [9, 12, 1, 1, 2, 1, 1])[0]
         if method in model.associations.ADDING:
             source, restore = self.some_device(), self.some_device()
             if rows and rng.random() < 0.3:
@@ -471,6 +480,8 @@ class Generator:
             if 'MigrationID' not in values and rng.random() < 0.5:
                 values.pop('RestoreClientResourceID', None)
             values['StorePath'] = rng.choice(STORES[:1] * 3 + STORES)
+        if method == 'GetEncryptDecryptKey':
+            values['PublicKey'] = rng.choice(RECIPIENTS if rng.random() < 0.9 else NO_RECIPIENTS)
         if method == 'ChangeAssociation':
             for name, chance in (('AddUserNames', 0.5), ('RemoveUserNames', 0.4)):
                 if rng.random() < chance:

@@ -2,7 +2,7 @@
 #
 # Written from the description of the outside (topics, commands, events, answers) alone and kept apart
 # from the C code and from schemas/: it takes nothing from there, so that a slip in one of the two shows
-# as a difference. Python's standard library only; plain and slow on purpose.
+# as a difference. Python's standard library only, but for what keys.py says; plain and slow on purpose.
 #
 #   site = Site(log_id, site, site_key, shards)
 #   site.append(partition, timestamp_ms, key, value, headers)    puts a record at the end of a partition
@@ -17,7 +17,7 @@
 # them into their partitions, in any order, more than once or not at all.
 #
 # Devices, relationships, policies and the pipeline stand here, associations.py, conversations.py and
-# usage.py are more parts of a shard, kinlog_parts.py is what all of them stand on.
+# usage.py and keys.py are more parts of a shard, kinlog_parts.py is what all of them stand on.
 #
 # Where the description leaves a choice, a comment that begins with READING says what was chosen.
 #
@@ -29,6 +29,7 @@ import struct
 
 import associations
 import conversations
+import keys
 import kinlog_json
 import usage
 from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
@@ -424,8 +425,8 @@ def deprecated_source(event):
     return event.type in ('SourceAdded', 'SourceRemoved') and event.data['SourceId'] == 3
 
 
-def answer_value(receipt, shard):
-    """A pure function of the command's events."""
+def answer_value(receipt, shard, site_key):
+    """A pure function of the command's events and, where a key is given, of the site key."""
     events = receipt.all_events()
     last = events[-1]
     outcome, value, version, out, status = 'accepted', 0, last.sequence, {}, None
@@ -442,6 +443,8 @@ def answer_value(receipt, shard):
             out = {'RelationshipResourceID': last.data['RelationshipResourceID']}
         elif receipt.method in associations.ADDING:
             out = {'MigrationID': last.data['MigrationID']}
+        elif last.type == 'EncryptDecryptKeyGiven':
+            out = keys.answer_out(last, shard, site_key)
         elif last.type == 'PolicyChanged':
             out = {'Revision': last.data['Revision']}
         if any(deprecated_source(event) for event in events):
@@ -484,7 +487,7 @@ class Policy:
 
 
 POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'approval.sources': '',
-                   'requests.timeout': '30', **usage.POLICY_DEFAULTS}
+                   'requests.timeout': '30', 'keys.recipients': '', **usage.POLICY_DEFAULTS}
 
 
 def is_source_list(value):
@@ -495,11 +498,11 @@ def is_source_list(value):
 
 # READING: a number of seconds is written in one way only, without leading zeros.
 POLICY_FITS = {'devices.unknown': ('refuse', 'stub').__contains__, 'core.rules': '1'.__eq__,
-               'approval.sources': is_source_list,
+               'approval.sources': is_source_list, 'keys.recipients': keys.Recipients().__contains__,
                'requests.timeout': [str(seconds) for seconds in range(1, 3601)].__contains__, **usage.POLICY_FITS}
 
 
-class Shard(associations.Associations, conversations.Conversations, usage.Use):
+class Shard(associations.Associations, conversations.Conversations, usage.Use, keys.Keys):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -611,7 +614,7 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use):
             headers.append(('ce_repeated', 'true'))
         self.answers.append({'shard': self.number, 'topic': receipt.reply_to, 'partition': self.number,
                              'key': last.key, 'headers': headers,
-                             'value': answer_value(receipt, self.number)})
+                             'value': answer_value(receipt, self.number, self.site.site_key)})
 
     # -- one record ----------------------------------------------------------------------
 

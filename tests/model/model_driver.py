@@ -100,6 +100,7 @@ WRONG = {
     'due': lambda: setattr(model.Shard, 'due_requests', wait_longer),
     'pending': lambda: setattr(model.Shard, 'of_source', established),
     'answered-early': lambda: setattr(model.Receipt, 'waits', lambda receipt: False),
+    'derived': lambda: setattr(model.keys, 'derived', lambda site_key, *place: site_key),
     'locale': lambda: setattr(model.associations, 'as_set', lambda users: {
         model.fold_user_name(user['UserName']) for user in users}),
 }

@@ -11,9 +11,12 @@ import subprocess
 import sys
 import unittest
 
+from nacl.public import PrivateKey, SealedBox
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, HERE)
 import generator  # noqa: E402
+import keys  # noqa: E402
 import kinlog_json  # noqa: E402
 import kinlog_model as model  # noqa: E402
 import kinlog_parts as parts  # noqa: E402
@@ -1012,6 +1015,46 @@ class Conversations(unittest.TestCase):
             self.assertEqual(fault(self.other), expected)
 
 
+class Keys(unittest.TestCase):
+    # One key for one migration, whoever gets it; who asks again gets another box, who repeats the same one.
+    def test_given(self):
+        fleet = Fleet()
+        ann, bob = PrivateKey(b'a' * 32), PrivateKey(b'b' * 32)
+        names = [parts.base64url(bytes(key.public_key)) for key in (ann, bob)]
+        fleet.about('AddAssociation', 1, 3)
+        refused = fleet.send('GetEncryptDecryptKey', MigrationID='0-6', PublicKey=names[0])
+        self.assertEqual((refused['ReturnValue'], refused['ExtendedStatus']['ParameterInfo'], refused['Version']),
+                         (-2147217405, 'PublicKey', 7))
+        fleet.send('SetPolicy', Name='keys.recipients', Value=','.join(names))
+        boxes = [self.box(fleet.about('GetEncryptDecryptKey', 1, 3, PublicKey=name)) for name in (*names, names[0])]
+        self.assertEqual(len({SealedBox(key).decrypt(box) for key, box in zip((ann, bob, ann), boxes)}), 1)
+        self.assertEqual(len(set(boxes)), 3)
+        self.assertEqual(fleet.rows()[0]['Version'], fleet.shard.events[-1].sequence)
+        self.assertEqual(fleet.shard.events[-1].data_text(), (
+            '{"SourceClientResourceID":1,"RestoreClientResourceID":3,"MigrationID":"0-6","Recipient":"%s"}' % names[0]))
+        fleet.sent -= 1
+        self.assertEqual(self.box(fleet.send('GetEncryptDecryptKey', SourceClientResourceID=1,
+                                             RestoreClientResourceID=3, PublicKey=names[0])), boxes[2])
+
+    @staticmethod
+    def box(answer):
+        return base64.urlsafe_b64decode(answer['Out']['Key'] + '=')
+
+    # What tests/unit/test_secret.c has.
+    def test_vector(self):
+        recipient = keys.key_bytes(generator.RECIPIENTS[0])
+        self.assertEqual(parts.base64url(keys.sealed(KEY, (2, 1841), (2, 2001), recipient)), (
+            'UuyvIHvUnOf1-H8Ap5OEcGQggjzJn40lsYLU2gQcxlVK9_Sq8mD-LBxBLQ-cZ7BjO-2ZQYYsdN7qiD5kcPKFo6oitI2IwZokmW4N4MESdkE'))
+
+    def test_no_recipients(self):
+        for text in generator.NO_RECIPIENTS:
+            self.assertNotIn(text, keys.Recipients())
+            with self.assertRaises(ValueError):
+                keys.key_bytes(text)
+        for value in ('', *generator.RECIPIENTS, ','.join(generator.RECIPIENTS)):
+            self.assertIn(value, keys.Recipients())
+
+
 class PropertyTest(unittest.TestCase):
     def run_it(self, count, wrong=''):
         return subprocess.run(
@@ -1027,7 +1070,8 @@ class PropertyTest(unittest.TestCase):
 
     # A slip on the other side is found, shrunk and told.
     def test_planted_slips(self):
-        for wrong in ('last-source', 'conflict', 'range', 'months', 'pending', 'late-confirm', 'early-release', 'due'):
+        for wrong in ('last-source', 'conflict', 'range', 'months', 'pending', 'late-confirm', 'early-release', 'due',
+                      'derived'):
             done = self.run_it(200, wrong)
             self.assertIn('1 failed', done.stdout, wrong)
             self.assertIn('the least stream that shows it', done.stdout)

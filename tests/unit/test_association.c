@@ -21,6 +21,9 @@
 #define PAIR "\"SourceClientResourceID\":1,\"RestoreClientResourceID\":2"
 #define SUBJECT "device/1/association/2"
 #define ANN "{\"UserName\":\"contoso\\\\ann\"}"
+#define RECIPIENT "HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc"
+#define LOW_ORDER "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+#define LET_RECEIVE "{\"Name\":\"keys.recipients\",\"Value\":\"" RECIPIENT "\"}"
 #define BOB "{\"LocaleID\":1033,\"UserName\":\"contoso\\\\bob\"}"
 
 static void add_devices(struct decide_fixture *fixture, uint32_t count)
@@ -192,6 +195,11 @@ static void test_parameters(void **state)
         {"DeleteAssociation", "{\"MigrationID\":\"4294967296-1\"}", "MigrationID"},
         {"DeleteAssociation", "{\"MigrationID\":\"1-9007199254740992\"}", "MigrationID"},
         {"StartCapture", "{\"StorePath\":\"x\"}", "MigrationID"},
+        {"GetEncryptDecryptKey", "{" PAIR ",\"PublicKey\":\"" LOW_ORDER "\"}",
+         "PublicKey"},
+        {"GetEncryptDecryptKey",
+         "{\"SourceClientResourceID\":1,\"PublicKey\":\"" LOW_ORDER "\"}",
+         "RestoreClientResourceID"},
         {"RequestReference",
          "{\"Request\":\"x-1\",\"Kind\":\"association\",\"Object\":\"device:1\"}",
          "Request"},
@@ -277,6 +285,35 @@ static void test_abandoned(void **state)
     assert_refused(fixture, RETURN_OTHER_FAILURE, NULL, get(fixture, 1, 2).version);
     run(fixture, "DeleteAssociation", "{" PAIR "}");
     assert_event_count(fixture, 2);
+}
+
+/* At any time, to whom the policy lists: an event of the association each time, with all
+ * that is to be remembered. */
+static void test_key(void **state)
+{
+    struct decide_fixture *fixture = *state;
+
+    add_devices(fixture, 2);
+    run(fixture, "AddAssociation", "{" PAIR "}");
+    run(fixture, "GetEncryptDecryptKey", "{" PAIR ",\"PublicKey\":\"" RECIPIENT "\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, "PublicKey", 4);
+    run(fixture, "SetPolicy", LET_RECEIVE);
+    for (int i = 0; i < 2; i++) {
+        run(fixture, "GetEncryptDecryptKey",
+            "{\"MigrationID\":\"0-3\",\"PublicKey\":\"" RECIPIENT "\"}");
+        assert_event_count(fixture, 1);
+        assert_event(fixture, 0, "EncryptDecryptKeyGiven", "device:1", SUBJECT,
+                     "{" PAIR ",\"MigrationID\":\"0-3\",\"Recipient\":\"" RECIPIENT
+                     "\"}");
+        assert_int_equal(get(fixture, 1, 2).version, fixture->sequence);
+    }
+    run(fixture, "GetEncryptDecryptKey",
+        "{\"MigrationID\":\"0-2\",\"PublicKey\":\"" RECIPIENT "\"}");
+    assert_refused(fixture, RETURN_NOT_FOUND, "MigrationID", 0);
+    run(fixture, "SetPolicy", "{\"Name\":\"keys.recipients\",\"Value\":\"\"}");
+    run(fixture, "GetEncryptDecryptKey", "{" PAIR ",\"PublicKey\":\"" RECIPIENT "\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, "PublicKey",
+                   get(fixture, 1, 2).version);
 }
 
 /* A capture without any association makes the one in place; with several it must be said
@@ -388,6 +425,9 @@ static void test_confirmed(void **state)
     assert_refused(fixture, RETURN_OTHER_FAILURE, NULL, 2);
     here(fixture, "RemoveDevice", "{\"ResourceID\":1,\"Force\":true}");
     assert_refused(fixture, RETURN_OTHER_FAILURE, "ResourceID", 1);
+    here(fixture, "SetPolicy", LET_RECEIVE);
+    here(fixture, "GetEncryptDecryptKey", "{" ASK ",\"PublicKey\":\"" RECIPIENT "\"}");
+    assert_refused(fixture, RETURN_OTHER_FAILURE, NULL, 2);
     here(fixture, "ConfirmReference", "{" TERMS "}");
     assert_event(fixture, 0, "AssociationAdded", "device:1", SUBJECT,
                  "{" ASK ",\"MigrationID\":\"0-2\",\"MigrationBehavior\":0,"
@@ -550,23 +590,12 @@ static void test_asking_shard(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_add_and_delete),
-        TEST(test_devices),
-        TEST(test_users_and_exclusion),
-        TEST(test_change),
-        TEST(test_parameters),
-        TEST(test_life),
-        TEST(test_abandoned),
-        TEST(test_capture_in_place),
-        TEST(test_remove_device),
-        TEST(test_confirmed),
-        TEST(test_refused),
-        TEST(test_timeout),
-        TEST(test_object),
-        TEST(test_release_first),
-        TEST(test_object_removed),
-        TEST(test_senders),
-        TEST(test_asking_shard),
+        TEST(test_add_and_delete), TEST(test_devices),    TEST(test_users_and_exclusion),
+        TEST(test_change),         TEST(test_parameters), TEST(test_life),
+        TEST(test_abandoned),      TEST(test_key),        TEST(test_capture_in_place),
+        TEST(test_remove_device),  TEST(test_confirmed),  TEST(test_refused),
+        TEST(test_timeout),        TEST(test_object),     TEST(test_release_first),
+        TEST(test_object_removed), TEST(test_senders),    TEST(test_asking_shard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

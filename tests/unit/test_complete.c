@@ -61,8 +61,9 @@ static void test_lines(void **state)
         /* what arguments may be, by their place */
         {"get ", "words: relationship device usage association policy"},
         {"get --json --config x dev", "words: device"},
-        {"get policy ", "words: approval.sources core.rules devices.unknown "
-                        "requests.timeout usage.days usage.minutes"},
+        {"get policy ",
+         "words: approval.sources core.rules devices.unknown keys.recipients "
+         "requests.timeout usage.days usage.minutes"},
         {"get device ", "words:"},
         {"get policy devices.unknown ", "words:"},
         {"list r", "words: relationships"},

@@ -13,6 +13,7 @@
 #include "agent/shard/answer.h"
 #include "agent/shard/core.h"
 #include "events/base/datetime.h"
+#include "events/secret.h"
 
 static const uint8_t site_key[SITE_KEY_SIZE] = {7};
 static const struct core_settings settings = {
@@ -50,25 +51,34 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A device is registered by a record of this id and timestamp. */
-static struct core_outcome take(struct fixture *fixture, const char *id,
-                                int64_t timestamp_ms)
+/* A command of this type (without "kinlog."), id and timestamp. */
+static struct core_outcome take_command(struct fixture *fixture, const char *type,
+                                        const char *data, const char *id,
+                                        int64_t timestamp_ms)
 {
     struct header headers[] = {
         {bytes_str("ce_specversion"), bytes_str("1.0")},
         {bytes_str("ce_id"), bytes_str(id)},
         {bytes_str("ce_source"), bytes_str("/test")},
-        {bytes_str("ce_type"), bytes_str("RegisterDevice")},
+        {bytes_str("ce_type"), bytes_str(type)},
     };
     struct record record = {.offset = fixture->offset++,
                             .timestamp_ms = timestamp_ms,
-                            .value = bytes_str("{\"ResourceID\":1}"),
+                            .value = bytes_str(data),
                             .headers = headers,
                             .header_count = sizeof headers / sizeof headers[0]};
     struct core_outcome outcome;
 
     assert_int_equal(core_record(fixture->core, &record, &outcome, &fixture->err), 0);
     return outcome;
+}
+
+/* A device is registered. */
+static struct core_outcome take(struct fixture *fixture, const char *id,
+                                int64_t timestamp_ms)
+{
+    return take_command(fixture, "RegisterDevice", "{\"ResourceID\":1}", id,
+                        timestamp_ms);
 }
 
 /* A timestamp beyond the year 9999 is that year's end: an event's time is the same in the log and in the
@@ -94,7 +104,7 @@ static void test_far_future(void **state)
 static void test_answer_of_other_events(void **state)
 {
     struct fixture *fixture = *state;
-    struct answer_maker *maker = answer_maker_new(&settings.identity);
+    struct answer_maker *maker = answer_maker_new(&settings.identity, site_key);
     struct kv_batch *batch = core_batch(fixture->core);
     struct answer answer;
     struct error err = {0};
@@ -112,11 +122,90 @@ static void test_answer_of_other_events(void **state)
     answer_maker_free(maker);
 }
 
+#define RECIPIENT "HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc"
+
+/* The association's own id is the event before the key's. */
+static void assert_holds_key(struct bytes answer, uint64_t sequence)
+{
+    const struct position migration = {0, sequence - 1}, given = {0, sequence};
+    uint8_t recipient[RECIPIENT_SIZE], sealed[SEALED_KEY_SIZE];
+    struct buf text = BUF_INIT, out = BUF_INIT;
+
+    assert_true(recipient_parse(bytes_str(RECIPIENT), recipient));
+    assert_int_equal(
+        sealed_key_make(site_key, &migration, &given, recipient, sealed, NULL), 0);
+    buf_append_str(&out, "\"Out\":{\"Key\":\"");
+    base64url_append(&out, sealed, sizeof sealed);
+    buf_append_str(&out, "\"}");
+    buf_append_bytes(&text, answer);
+    assert_non_null(strstr(buf_cstr(&text), buf_cstr(&out)));
+    buf_release(&text);
+    buf_release(&out);
+}
+
+/* Gives a key with event *ret_sequence, which is the batch's last. */
+static void give_key(struct fixture *fixture, uint64_t *ret_sequence)
+{
+    static const char *const commands[][2] = {
+        {"RegisterDevice", "{\"ResourceID\":1,\"Name\":\"A\"}"},
+        {"SetPolicy", "{\"Name\":\"keys.recipients\",\"Value\":\"" RECIPIENT "\"}"},
+        {"AddAssociation",
+         "{\"SourceClientResourceID\":1,\"RestoreClientResourceID\":1}"},
+        {"GetEncryptDecryptKey", "{\"SourceClientResourceID\":1,"
+                                 "\"RestoreClientResourceID\":1,\"PublicKey\":"
+                                 "\"" RECIPIENT "\"}"},
+    };
+
+    for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {
+        struct core_outcome outcome = take_command(
+            fixture, commands[i][0], commands[i][1], commands[i][0], 1780000000000);
+        assert_int_equal(outcome.result, CORE_DECIDED);
+        *ret_sequence = outcome.first_sequence;
+    }
+}
+
+/* A key is sealed anew for each answer, of the event alone: the batch and the log give the
+ * same bytes. Without the site key there is no answer, and one that holds no key is as it
+ * was. */
+static void test_answer_with_key(void **state)
+{
+    struct fixture *fixture = *state;
+    struct answer_maker *maker = answer_maker_new(&settings.identity, site_key);
+    struct answer_maker *keyless = answer_maker_new(&settings.identity, NULL);
+    struct answer first, again;
+    struct error err = {0};
+    uint64_t sequence;
+    size_t count;
+
+    give_key(fixture, &sequence);
+    const struct core_event *event = &core_events(fixture->core, &count)[sequence - 1];
+    answer_begin(maker);
+    assert_int_equal(answer_add(maker, &event->event, event->data, &err), 0);
+    assert_int_equal(answer_end(maker, &first, &err), 0);
+    struct answer *kept = answer_copy(&first);
+    struct kv_batch *batch = core_batch(fixture->core);
+    assert_int_equal(
+        answer_from_log(maker, fixture->kv, batch, sequence, 1, &again, &err), 0);
+    assert_true(bytes_equal(again.value, kept->value));
+    assert_holds_key(again.value, sequence);
+
+    assert_int_equal(
+        answer_from_log(keyless, fixture->kv, batch, sequence, 1, &again, &err),
+        ERROR_NOT_FOUND);
+    error_clear(&err);
+    assert_int_equal(
+        answer_from_log(keyless, fixture->kv, batch, sequence - 1, 1, &again, &err), 0);
+    free(kept);
+    answer_maker_free(keyless);
+    answer_maker_free(maker);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_far_future, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_of_other_events, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_answer_with_key, setup, teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

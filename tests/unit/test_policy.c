@@ -212,6 +212,34 @@ static void test_route(void **state)
 }
 
 /* The table of names is what the decision knows. */
+#define RECIPIENT "HPV5q6RaELodHvBtkfyiqp7QoRUFFWUxVUBdCxjLmmc"
+
+/* A list of public keys; nobody is one, too. */
+static void test_recipients(void **state)
+{
+    static const char *const bad[] = {",",
+                                      RECIPIENT ",",
+                                      "," RECIPIENT,
+                                      RECIPIENT ",," RECIPIENT,
+                                      RECIPIENT ", " RECIPIENT,
+                                      RECIPIENT "=",
+                                      "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"};
+    struct decide_fixture *fixture = *state;
+
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        run_format(fixture, "SetPolicy",
+                   "{\"Name\":\"keys.recipients\",\"Value\":\"%s\"}", bad[i]);
+        assert_refused(fixture, RETURN_INVALID_PARAMETER, "Value", 0);
+    }
+    run(fixture, "SetPolicy", "{\"Name\":\"keys.recipients\",\"Value\":\"\"}");
+    assert_unchanged(fixture, "{\"Revision\":0}", 0, false);
+    run(fixture, "SetPolicy",
+        "{\"Name\":\"keys.recipients\",\"Value\":\"" RECIPIENT "," RECIPIENT "\"}");
+    assert_event_count(fixture, 1);
+    run(fixture, "SetPolicy", "{\"Name\":\"keys.recipients\",\"Value\":\"\"}");
+    assert_event_count(fixture, 1);
+}
+
 static void test_names(void **state)
 {
     size_t count = 0;
@@ -221,7 +249,7 @@ static void test_names(void **state)
         assert_non_null(policy_name_at(count)->allowed);
         count++;
     }
-    assert_int_equal(count, 6);
+    assert_int_equal(count, 7);
     for (size_t i = 1; i < count; i++)
         assert_true(strcmp(policy_name_at(i - 1)->name, policy_name_at(i)->name) < 0);
     assert_string_equal(policy_name_at(2)->name, "devices.unknown");
@@ -335,8 +363,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_set),         TEST(test_default), TEST(test_set_same),
         TEST(test_set_invalid), TEST(test_adopt),   TEST(test_expected_version),
-        TEST(test_route),       TEST(test_names),   TEST(test_tick),
-        TEST(test_timers),      TEST(test_misfit),  TEST(test_values),
+        TEST(test_route),       TEST(test_names),   TEST(test_recipients),
+        TEST(test_tick),        TEST(test_timers),  TEST(test_misfit),
+        TEST(test_values),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
