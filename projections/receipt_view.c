@@ -132,6 +132,7 @@ static int follow_request(struct views *views, struct receipt *receipt, struct e
     } else {
         receipt->first_sequence = request.outcome;
         receipt->count = 1;
+        receipt->asked = true;
     }
     return 0;
 }

@@ -168,6 +168,7 @@ struct receipt {
     enum receipt_match match;
     uint64_t first_sequence; /* of a command that asked: of the event that concluded it */
     uint32_t count;
+    bool asked; /* another shard */
 };
 /* content_hash absent: any content matches (`show`). */
 int receipt_find(struct views *views, struct bytes source, struct bytes id,

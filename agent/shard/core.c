@@ -11,6 +11,7 @@
 #include "agent/decide/decide.h"
 #include "agent/planted.h"
 #include "agent/shard/claim.h"
+#include "agent/shard/answer.h"
 #include "agent/shard/envelope.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
@@ -55,6 +56,12 @@ struct intake {
 static int no_memory(struct error *err)
 {
     return error_set(err, ERROR_NO_MEMORY, "out of memory while handling a command");
+}
+
+static int missing_event(uint64_t sequence, struct error *err)
+{
+    return error_set(err, ERROR_CORRUPT, "event %llu is missing from the log",
+                     (unsigned long long)sequence);
 }
 
 /* ---- life -------------------------------------------------------------------------- */
@@ -585,6 +592,43 @@ static int decide_command(struct core *core, struct intake *intake,
     return code;
 }
 
+/* A conclusion is answered once, to the command that had asked; only that one's repeat is
+ * answered again. */
+static int repeat(struct core *core, const struct receipt *receipt,
+                  struct core_outcome *outcome, struct error *err)
+{
+    struct event event;
+    uint64_t concluded = 0;
+    int code = 0;
+
+    if (!receipt->asked)
+        code = event_log_read(core->kv, core->batch, receipt->first_sequence,
+                              &core->arena, &event, err);
+    if (code == 0 && !receipt->asked)
+        code = answer_concludes(&event, /* data= */ NULL, &concluded, err);
+    if (code != 0)
+        return code < 0 ? code : missing_event(receipt->first_sequence, err);
+    outcome->result = concluded == 0 ? CORE_REPEATED : CORE_NOTHING;
+    outcome->first_sequence = receipt->first_sequence;
+    outcome->count = receipt->count;
+    return 0;
+}
+
+/* The answer to a command that asked belongs to another delivery than this one. */
+static int forget_delivery(const struct core *core, struct core_outcome *outcome,
+                           struct error *err)
+{
+    uint64_t concluded = 0;
+
+    if (outcome->result != CORE_DECIDED)
+        return 0;
+    const struct core_event *first = &core->events[core->event_count - outcome->count];
+    int code = answer_concludes(&first->event, first->data, &concluded, err);
+    if (concluded != 0)
+        outcome->forwarded = BYTES_ABSENT;
+    return code;
+}
+
 /* Looks the id up; whatever is new is refused, or decided. */
 static int settle(struct core *core, struct intake *intake, struct core_outcome *outcome,
                   struct error *err)
@@ -600,10 +644,7 @@ static int settle(struct core *core, struct intake *intake, struct core_outcome 
     switch (receipt.match) {
     case RECEIPT_SAME:
     case RECEIPT_CONFLICT_SEEN:
-        outcome->result = CORE_REPEATED;
-        outcome->first_sequence = receipt.first_sequence;
-        outcome->count = receipt.count;
-        return 0;
+        return repeat(core, &receipt, outcome, err);
     case RECEIPT_PENDING:
         outcome->result = CORE_NOTHING;
         return 0;
@@ -614,7 +655,8 @@ static int settle(struct core *core, struct intake *intake, struct core_outcome 
     }
     if (intake->fault.description != NULL)
         return append_refusal(core, intake, outcome, err);
-    return decide_command(core, intake, outcome, err);
+    code = decide_command(core, intake, outcome, err);
+    return code != 0 ? code : forget_delivery(core, outcome, err);
 }
 
 /* ---- the record -------------------------------------------------------------------- */
