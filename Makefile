@@ -244,7 +244,7 @@ $(BREAKERS): $(OUT)/tests/%.so: tests/e2e/%.c
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c17 -O2 -g $(WARNINGS) $(WERROR) -shared -fPIC -o $@ $< -ldl
 
-e2e: $(OUT)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
+e2e: $(OUT)/kinlog $(VARIANT_FOLDER)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
 	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=2700 tests/run.sh e2e '$(PYTHON) tests/e2e/run.py $(E2E)'
 
 # A library that notes what was synced, so that the rest can be taken away as by a power cut.
