@@ -274,17 +274,19 @@ static void take_data(struct answer_maker *maker, const struct schema *schema,
 static int decode(const struct event *event, struct arena *arena, const void **ret_data,
                   struct error *err)
 {
-    struct codec_error fault;
+    struct codec_error fault = {.text = "out of memory"};
     void *data = arena_alloc(arena, event->type->struct_size);
+    enum codec_fault found = data == NULL
+                                 ? CODEC_NO_MEMORY
+                                 : codec_decode(event->type->schema, CODEC_EXACT,
+                                                event->data, arena, data, &fault);
 
-    if (data == NULL)
-        return error_set(err, ERROR_NO_MEMORY, "out of memory while answering");
-    enum codec_fault found =
-        codec_decode(event->type->schema, CODEC_EXACT, event->data, arena, data, &fault);
-    if (found != CODEC_OK)
-        return error_set(err, found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT,
-                         "event %llu: %s", (unsigned long long)event->sequence,
-                         fault.text);
+    if (found != CODEC_OK) {
+        int code = found == CODEC_NO_MEMORY ? ERROR_NO_MEMORY : ERROR_CORRUPT;
+        (void)error_set(err, code, "event %llu: %s", (unsigned long long)event->sequence,
+                        fault.text);
+        return code;
+    }
     *ret_data = data;
     return 0;
 }
