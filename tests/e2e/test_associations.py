@@ -161,6 +161,24 @@ class TwoShards(AssociationTest):
         wait_until(lambda: {s["Role"] for s in site.status().values()} == {"owner"}, 30, "both shards", site)
 
 
+    # What the brokers do not take is not forgotten: the shard begins again until the other one has been asked.
+    def test_refused_message(self):
+        site = self.site(shards=2)
+        asking = site.shard_of("policy")
+        [source], [restore] = self.devices(site, asking, 1), self.devices(site, 1 - asking, 1)
+        self.ask(site, "SetPolicy", {"Name": "requests.timeout", "Value": "3600"})
+        site.stop()
+        id = site.send("AddAssociation", pair(source, restore))
+        self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": 100})
+        site.start()
+        site.wait_log("the broker refused")
+        self.assertEqual(site.answers(id), [])
+        self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": None})
+        self.assertEqual(site.answer(id, timeout_s=40).data["Outcome"], "accepted")
+        self.wait_settled(site)
+        self.assertEqual(len(site.answers(id)), 1)
+
+
 class AssociationLoad(Load):
     """Few devices that are associated, parted, removed and registered again, by a seed."""
 
