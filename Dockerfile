@@ -5,7 +5,7 @@ FROM debian:bookworm-slim AS build
 RUN apt-get update \
     && apt-get install -y --no-install-recommends gcc libc6-dev make pkg-config \
         librdkafka-dev librocksdb-dev libjansson-dev libssl-dev libutf8proc-dev \
-        libjemalloc-dev \
+        libcsv-dev libjemalloc-dev \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY . .
@@ -14,7 +14,7 @@ RUN make && strip build/kinlog
 FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
-        librdkafka1 librocksdb7.8 libjansson4 libssl3 libutf8proc2 libjemalloc2 \
+        librdkafka1 librocksdb7.8 libjansson4 libssl3 libutf8proc2 libcsv3 libjemalloc2 \
     && rm -rf /var/lib/apt/lists/* \
     && install -d -o 65532 -g 65532 -m 0700 /var/lib/kinlog
 COPY --from=build /src/build/kinlog /usr/bin/kinlog

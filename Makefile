@@ -55,7 +55,8 @@ LINK_FLAGS := -Wl,-z,relro,-z,now
 endif
 # -rdynamic: librdkafka must find our bind(), which gives the embedded broker its fixed port.
 LINK_FLAGS += -pie -rdynamic -Wl,--as-needed
-LINK_LIBS := $(PKG_LIBS) -lpthread -lm
+# libcsv has no pkg-config file.
+LINK_LIBS := $(PKG_LIBS) -lcsv -lpthread -lm
 # The program's allocator takes a fifth of all processor time less than libc's; sanitizers bring their own.
 PROGRAM_LIBS := $(if $(SAN),,-ljemalloc) $(LINK_LIBS)
 
@@ -243,6 +244,24 @@ $(BREAKERS): $(OUT)/tests/%.so: tests/e2e/%.c
 	@mkdir -p $(@D)
 	$(call say,LINK,$@)
 	$(Q)$(CC) -std=c17 -O2 -g $(WARNINGS) $(WERROR) -shared -fPIC -o $@ $< -ldl
+
+# The examples that must be built, and the libraries that they take from registries.
+.PHONY: examples
+NEEDS_NETWORK = || { echo '$@ was not made: see above. The first time this needs the network.' >&2; exit 1; }
+examples: build/examples/Send.class build/examples/send-go build/examples/package.json ## build the examples in Java, Go, JavaScript
+build/kafka-libs/pom.xml: tests/lib/kafka/pom.xml
+	$(Q)$(PYTHON) tests/lib/kafka_broker.py --fetch $(NEEDS_NETWORK)
+build/examples/Send.class: examples/Send.java | build/kafka-libs/pom.xml
+	$(call say,JAVAC,$@)
+	$(Q)javac -Xlint:all -Werror -cp 'build/kafka-libs/*' -d $(@D) $<
+build/examples/send-go: $(addprefix examples/,send.go go.mod go.sum)
+	$(call say,GO,$@)
+	$(Q)cd examples && go build -buildvcs=false -o ../$@ send.go $(NEEDS_NETWORK)
+build/examples/package.json: examples/package.json
+	@mkdir -p $(@D)
+	$(call say,NPM,$(@D)/node_modules)
+	$(Q)cp $< $@ && npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --no-update-notifier \
+		--loglevel=error >/dev/null $(NEEDS_NETWORK)
 
 e2e: $(OUT)/kinlog $(VARIANT_FOLDER)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
 	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=2700 tests/run.sh e2e '$(PYTHON) tests/e2e/run.py $(E2E)'

@@ -240,6 +240,8 @@ static int write_command(const struct cli_command *command)
     put_synopsis(out, command->usage);
     (void)fputs(".SH DESCRIPTION\n", out);
     put_prose(out, command->description);
+    if (command->details != NULL)
+        put_code(out, command->details);
     (void)fputs(".SH OPTIONS\n", out);
     for (size_t i = 0; command->options[i].name != NULL; i++)
         put_option(out, "--", &command->options[i]);

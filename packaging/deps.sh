@@ -16,6 +16,7 @@ librocksdb-dev       | -    | to store log and views
 libjansson-dev       | -    | to read schemas and answers
 libssl-dev           | -    | for SHA-256 and HMAC
 libutf8proc-dev      | -    | to compare user names
+libcsv-dev           | -    | to read CSV files
 libjemalloc-dev      | -    | to allocate memory with less processor time
 kcat                 | kcat | to look at topics, as the demo suggests
 '
@@ -31,7 +32,10 @@ python3-jsonschema       | -      | to compare the generated validators with
 json-schema-test-suite   | -      | to test the generated validators with
 python3-confluent-kafka  | -      | as client of the real broker
 maven                    | mvn    | to fetch Apache Kafka
-openjdk-17-jre-headless  | java   | to run Apache Kafka
+openjdk-17-jdk-headless  | javac  | to run Apache Kafka, and to build the example in Java
+golang-go                | go     | to build the example in Go
+nodejs                   | node   | to run the example in JavaScript
+npm                      | npm    | to fetch the libraries of that
 docker-compose           | -      | to check compose.yaml
 spin                     | -      | to check the model of who may write
 git                      | git    | to name the version
@@ -59,6 +63,7 @@ if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
         for library in rdkafka rocksdb jansson libcrypto libutf8proc jemalloc; do
             pkg-config --exists $library || lacking="$lacking $library"
         done
+        echo '#include <csv.h>' | gcc -E -x c - >/dev/null 2>&1 || lacking="$lacking libcsv"
     fi
     [ -n "$lacking" ] || exit 0
     echo "This system has no apt-get, and lacks:$lacking" >&2

@@ -1,6 +1,6 @@
 /* core_driver.c - drives the core (agent/shard/core.h) over memory stores by NDJSON on
- * stdin, for the comparison with the Python model. The protocol is described in
- * tests/model/README.md.
+ * stdin, for the comparison with the Python model. The protocol is described at the head of
+ * tests/model/property_test.py.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <jansson.h>
@@ -12,10 +12,13 @@
 
 #include "agent/shard/answer.h"
 #include "agent/shard/core.h"
+#include "agent/shard/followup.h"
 #include "agent/shard/repair.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
-#include "schemas/events.h"
+#include "projections/association_view.h"
+#include "projections/reference_view.h"
+#include "projections/request_view.h"
 
 #define SHARDS_MAX 240
 
@@ -161,38 +164,61 @@ static void forward(const struct record *record, uint32_t target)
                                "headers", header_list(headers, copy.header_count)));
 }
 
-static void adopt_elsewhere(const struct record *record, const struct event *event)
+/* ---- commands to other shards ------------------------------------------------------ */
+
+/* Told alone: the stream brings it to its shard. */
+static void print_command(uint32_t from, uint32_t to, const struct followup *command)
 {
     char source[160];
     snprintf(source, sizeof source, "/kinlog/%s/%s", site.identity.site,
              site.identity.log);
-    uint32_t from = (uint32_t)record->partition;
-    struct bytes data = arena_copy(&kept, event->data);
-    for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
-        if (shard == from)
-            continue;
-        struct header headers[] = {
-            {bytes_str("ce_specversion"), bytes_str("1.0")},
-            {bytes_str("content-type"), bytes_str("application/json")},
-            {bytes_str("ce_id"), keep("%lld-%lld", from, (long long)event->sequence)},
-            {bytes_str("ce_source"), arena_copy(&kept, bytes_str(source))},
-            {bytes_str("ce_type"), bytes_str("kinlog.AdoptPolicy.v1")},
-            {bytes_str("kinlog_epoch"), bytes_str("1;00000000000000000000000000000000")},
-        };
-        struct record command = {
-            .offset = -1,
-            .timestamp_ms = record->timestamp_ms,
-            .key = bytes_str("policy"),
-            .value = data,
-            .headers = headers,
-            .header_count = sizeof headers / sizeof headers[0],
-        };
-        append(shard, &command);
-        print("command",
-              json_pack("{s:i, s:o, s:o, s:o}", "to", (int)shard, "key",
-                        to_base64(command.key), "value", to_base64(data), "headers",
-                        header_list(headers, command.header_count)));
+    struct header headers[] = {
+        {bytes_str("ce_id"), command->id},
+        {bytes_str("ce_source"), bytes_str(source)},
+        {bytes_str("ce_type"), bytes_str(command->type)},
+        {bytes_str("ce_replyto"), bytes_str("-")},
+    };
+    size_t count = sizeof headers / sizeof headers[0] - (command->answered ? 1 : 0);
+
+    print("command",
+          json_pack("{s:i, s:i, s:o, s:o, s:o}", "from", (int)from, "to", (int)to, "key",
+                    to_base64(command->key), "value", to_base64(command->data), "headers",
+                    header_list(headers, count)));
+}
+
+/* What the event makes its shard say to others; like the outbox from what is in the log. */
+static void print_followup(uint32_t shard, const struct event *event)
+{
+    struct log_identity identity = site.identity;
+    struct arena arena = ARENA_INIT;
+    struct followup followup;
+
+    identity.shard = shard;
+    int code = followup_of(&identity, event, /* data= */ NULL, &arena, &followup, &err);
+    if (code < 0)
+        die("followup");
+    for (uint32_t to = 0; code == 0 && to < site.identity.shards; to++) {
+        if (followup.all_others ? to != shard : to == followup.shard)
+            print_command(shard, to, &followup);
     }
+    arena_release(&arena);
+}
+
+/* Of a command that was repeated. */
+static void print_followups_again(uint32_t shard, const struct core_outcome *outcome)
+{
+    struct driven_shard *driven = &site.shards[shard];
+    struct event_scan *scan;
+    struct event event;
+
+    must(event_scan_open(driven->kv, core_batch(driven->core), outcome->first_sequence,
+                         outcome->first_sequence + outcome->count - 1, &scan, &err),
+         "scan");
+    while (event_scan_next(scan, &event, &err) == 0) {
+        if (followup_repeats(&event))
+            print_followup(shard, &event);
+    }
+    event_scan_close(scan);
 }
 
 /* ---- a shard's records ------------------------------------------------------------- */
@@ -216,25 +242,42 @@ static void print_events(uint32_t shard, size_t from)
     }
 }
 
-/* The outbox makes an answer from the batch at hand, a restarted agent from the log. */
+/* The events of the batch at hand that an outcome is about. */
+static const struct core_event *events_of(uint32_t shard,
+                                          const struct core_outcome *outcome)
+{
+    size_t count;
+    const struct core_event *events = core_events(site.shards[shard].core, &count);
+
+    while (count > 0 && events->event.sequence != outcome->first_sequence) {
+        events++;
+        count--;
+    }
+    return events;
+}
+
+/* The outbox makes an answer from the batch at hand, a restarted agent from the log; what
+ * concludes an earlier command is answered from the log in any case. */
 static void check_made_from_batch(uint32_t shard, const struct core_outcome *outcome,
                                   const struct answer *from_log)
 {
     struct answer_maker *maker = site.shards[shard].maker;
     struct answer made;
-    size_t count;
-    const struct core_event *events = core_events(site.shards[shard].core, &count);
+    uint64_t concluded;
 
     if (outcome->result != CORE_DECIDED)
         return;
-    events += count - outcome->count;
+    const struct core_event *events = events_of(shard, outcome);
+    must(answer_concludes(&events[0].event, events[0].data, &concluded, &err), "answer");
+    if (concluded != 0)
+        return;
     answer_begin(maker);
     for (uint32_t i = 0; i < outcome->count; i++)
         must(answer_add(maker, &events[i].event, events[i].data, &err), "answer");
     must(answer_end(maker, &made, &err), "answer");
-    bool same = bytes_equal(made.reply_to, from_log->reply_to) &&
-                bytes_equal(made.key, from_log->key) &&
-                bytes_equal(made.value, from_log->value);
+    bool same =
+        made.waits == from_log->waits && bytes_equal(made.reply_to, from_log->reply_to) &&
+        bytes_equal(made.key, from_log->key) && bytes_equal(made.value, from_log->value);
     for (size_t i = 0; i < ANSWER_HEADERS; i++)
         same = same && bytes_equal(made.headers[i], from_log->headers[i]);
     if (!same)
@@ -254,7 +297,7 @@ static void print_answer(uint32_t shard, const struct core_outcome *outcome)
         die("out of memory");
     check_made_from_batch(shard, outcome, copy);
     answer = *copy;
-    if (bytes_equal_str(answer.reply_to, "-")) {
+    if (answer.waits || bytes_equal_str(answer.reply_to, "-")) {
         free(copy);
         return;
     }
@@ -276,6 +319,20 @@ static void print_answer(uint32_t shard, const struct core_outcome *outcome)
                     "partition", (int)shard, "key", to_base64(answer.key), "headers",
                     headers, "value", text_of(answer.value)));
     free(copy);
+}
+
+/* One answer, or that of each event which concludes something of its own. */
+static void print_answers(uint32_t shard, const struct core_outcome *outcome)
+{
+    struct core_outcome each = *outcome;
+
+    if (!outcome->each_alone) {
+        print_answer(shard, outcome);
+        return;
+    }
+    each.count = 1;
+    for (uint32_t i = 0; i < outcome->count; i++, each.first_sequence++)
+        print_answer(shard, &each);
 }
 
 static void print_dead_letter(const struct record *record, const char *reason)
@@ -321,16 +378,16 @@ static void handle(uint32_t shard, const struct record *record)
     case CORE_NOTHING:
         break;
     case CORE_DECIDED:
+        print_answers(shard, &outcome);
+        break;
     case CORE_REPEATED:
         print_answer(shard, &outcome);
+        print_followups_again(shard, &outcome);
         break;
     }
     const struct core_event *events = core_events(core, &after);
-    for (size_t i = before; i < after; i++) {
-        if (events[i].event.type->schema == &policy_changed_v1_schema &&
-            bytes_equal_str(events[i].event.command_type, "kinlog.SetPolicy.v1"))
-            adopt_elsewhere(record, &events[i].event);
-    }
+    for (size_t i = before; i < after; i++)
+        print_followup(shard, &events[i].event);
 }
 
 static bool run_shard(uint32_t shard)
@@ -539,18 +596,112 @@ static void add_policy(struct views *views, uint32_t shard, json_t *list)
     }
 }
 
+static json_t *date(int64_t time_ms)
+{
+    char text[CIM_DATETIME_SIZE];
+
+    if (time_ms == DATE_NEVER)
+        return json_string("00000000000000.000000+***");
+    cim_datetime_format(time_ms, text);
+    return json_string(text);
+}
+
+static json_t *position_text(uint32_t shard, uint64_t sequence)
+{
+    struct position position = {shard, sequence};
+    char text[POSITION_TEXT_SIZE];
+
+    position_format(&position, text);
+    return json_string(text);
+}
+
+static json_t *user_list(const struct association *row)
+{
+    if (row->user_count == 0)
+        return json_null();
+    json_t *list = json_array();
+    for (size_t i = 0; i < row->user_count; i++)
+        json_array_append_new(list, json_pack("{s:I, s:o}", "LocaleID",
+                                              (json_int_t)row->users[i].locale_id,
+                                              "UserName", text_of(row->users[i].name)));
+    return list;
+}
+
+static void add_associations(struct views *views, uint32_t shard, json_t *list)
+{
+    struct association_scan *scan;
+    struct association row;
+
+    must(association_scan_open(views, 0, &scan, &err), "scan");
+    while (association_scan_next(scan, &row, &err) == 0) {
+        json_array_append_new(
+            list,
+            json_pack(
+                "{s:I, s:I, s:o, s:I, s:i, s:i, s:o, s:o, s:o, s:o, s:o, s:b, s:I, s:I}",
+                "SourceClientResourceID", (json_int_t)row.source,
+                "RestoreClientResourceID", (json_int_t)row.restore, "MigrationID",
+                position_text(shard, row.number), "MigrationBehavior",
+                (json_int_t)row.behavior, "MigrationType", (int)association_type(&row),
+                "MigrationStatus", (int)association_status(&row), "StorePath",
+                text_of(row.store_path), "StoreCreationDate", date(row.store_creation_ms),
+                "StoreReleaseDate", date(row.store_release_ms), "StoreDeletionDate",
+                date(row.store_deletion_ms), "UserNames", user_list(&row), "Pending",
+                row.pending, "Version", (json_int_t)row.version, "Shard",
+                (json_int_t)shard));
+    }
+    association_scan_close(scan);
+}
+
+static void add_references(struct views *views, uint32_t shard, json_t *list)
+{
+    struct reference_scan *scan;
+    struct reference row;
+
+    must(reference_scan_open(views, BYTES_ABSENT, &scan, &err), "scan");
+    while (reference_scan_next(scan, &row, &err) == 0)
+        json_array_append_new(
+            list, json_pack("{s:o, s:o, s:I}", "Object", text_of(row.object), "Request",
+                            position_text(row.request.shard, row.request.sequence),
+                            "Shard", (json_int_t)shard));
+    reference_scan_close(scan);
+}
+
+/* Those that wait. */
+static void add_requests(struct views *views, uint32_t shard, json_t *list)
+{
+    struct arena arena = ARENA_INIT;
+    struct request row;
+    uint64_t number = 0;
+
+    while (request_next_pending(views, number, &number, &err) == 0) {
+        must(request_get(views, number, &arena, &row, &err), "request");
+        json_array_append_new(
+            list, json_pack("{s:o, s:I, s:I}", "Request", position_text(shard, number),
+                            "Due", (json_int_t)row.due_ms, "Shard", (json_int_t)shard));
+        number++;
+    }
+    arena_release(&arena);
+}
+
 static void op_views(void)
 {
     json_t *relationships = json_array(), *devices = json_array(), *policy = json_array();
+    json_t *associations = json_array(), *references = json_array();
+    json_t *requests = json_array();
 
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
         struct views *views = core_views(site.shards[shard].core);
         add_relationships(views, shard, relationships);
         add_devices(views, shard, devices);
         add_policy(views, shard, policy);
+        add_associations(views, shard, associations);
+        add_references(views, shard, references);
+        add_requests(views, shard, requests);
     }
-    print("views", json_pack("{s:o, s:o, s:o}", "relationships", relationships, "devices",
-                             devices, "policy", policy));
+    print("views",
+          json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "relationships", relationships,
+                    "devices", devices, "policy", policy, "associations", associations,
+                    "references", references, "requests", requests));
 }
 
 static void take(json_t *op)

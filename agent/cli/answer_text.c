@@ -64,8 +64,36 @@ int answer_read(struct bytes value, struct answer_summary *ret_summary, struct e
         .sequence = (uint64_t)json_integer_value(json_object_get(answer, "Sequence")),
         .revision = json_is_integer(revision) ? json_integer_value(revision) : -1,
     };
+    (void)snprintf(ret_summary->outcome, sizeof(ret_summary->outcome), "%s", outcome);
     json_decref(answer);
     return 0;
+}
+
+void reason_append(struct buf *out, const char *parameter, const char *description)
+{
+    if (parameter != NULL && *parameter != '\0' && strstr(description, parameter) == NULL)
+        (void)buf_printf(out, "%s: ", parameter);
+    (void)buf_append_str(out, description);
+}
+
+static void append_status(struct buf *out, const json_t *status)
+{
+    const char *description = json_string_value(json_object_get(status, "Description"));
+
+    if (description != NULL)
+        reason_append(out, json_string_value(json_object_get(status, "ParameterInfo")),
+                      description);
+}
+
+int answer_reason(struct bytes value, struct buf *out, struct error *err)
+{
+    json_t *answer = load(value);
+
+    if (answer == NULL)
+        return error_set(err, ERROR_INVALID, "this is no answer of Kinlog");
+    append_status(out, json_object_get(answer, "ExtendedStatus"));
+    json_decref(answer);
+    return out->failed ? error_set(err, ERROR_NO_MEMORY, "out of memory") : 0;
 }
 
 static void print_escaped(FILE *out, const char *text)
@@ -99,19 +127,15 @@ static void print_outcome(FILE *out, const json_t *answer)
 
 static void print_status(FILE *out, const json_t *status)
 {
-    const char *parameter = json_string_value(json_object_get(status, "ParameterInfo"));
-    const char *description = json_string_value(json_object_get(status, "Description"));
+    struct buf reason = BUF_INIT;
 
-    if (description == NULL)
-        return;
-    (void)fputs("  ", out);
-    /* Many descriptions name the parameter themselves. */
-    if (parameter != NULL && strstr(description, parameter) == NULL) {
-        print_escaped(out, parameter);
-        (void)fputs(": ", out);
+    append_status(&reason, status);
+    if (reason.size > 0) {
+        (void)fputs("  ", out);
+        print_escaped(out, buf_cstr(&reason));
+        (void)fputc('\n', out);
     }
-    print_escaped(out, description);
-    (void)fputc('\n', out);
+    buf_release(&reason);
 }
 
 static void print_out(FILE *out, const json_t *members)

@@ -15,7 +15,8 @@
 
 /* What every user of an answer wants to know first. */
 struct answer_summary {
-    bool success; /* accepted or unchanged */
+    char outcome[16]; /* "accepted", "unchanged", "refused" or "conflict" */
+    bool success;     /* accepted or unchanged */
     bool accepted;
     uint32_t shard;
     uint64_t sequence;
@@ -25,6 +26,11 @@ struct answer_summary {
 /* value: JSON, schemas/answers/Answer.v1.json. ERROR_INVALID if it is something else. */
 int answer_read(struct bytes value, struct answer_summary *ret_summary,
                 struct error *err);
+/* Why it was refused: parameter and description of its ExtendedStatus; appends nothing if
+ * there is none. */
+int answer_reason(struct bytes value, struct buf *out, struct error *err);
+/* "PARAMETER: DESCRIPTION"; many descriptions name the parameter themselves. */
+void reason_append(struct buf *out, const char *parameter, const char *description);
 void answer_print(FILE *out, struct bytes value);
 
 #endif

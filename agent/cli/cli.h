@@ -52,6 +52,7 @@ struct cli_command {
     const char *summary;     /* one line of `kinlog help` */
     const char *usage;       /* what stands after "kinlog "; one way per line */
     const char *description; /* what it does, in two sentences */
+    const char *details;     /* lines behind it, as they are; NULL = none */
     const struct cli_option *options;
     const char *examples;  /* lines */
     const char *arguments; /* for completion, see complete.h; NULL = none are known */
@@ -132,6 +133,8 @@ int cmd_run(struct cli *cli, int argc, char **argv);
 int cmd_init(struct cli *cli, int argc, char **argv);
 int cmd_demo(struct cli *cli, int argc, char **argv);
 int cmd_send(struct cli *cli, int argc, char **argv);
+int cmd_import(struct cli *cli, int argc, char **argv);
+int cmd_export(struct cli *cli, int argc, char **argv);
 int cmd_get(struct cli *cli, int argc, char **argv);
 int cmd_list(struct cli *cli, int argc, char **argv);
 int cmd_log(struct cli *cli, int argc, char **argv);

@@ -7,13 +7,13 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "agent/cli/args.h"
 #include "agent/cli/cli.h"
 #include "agent/cli/event_text.h"
+#include "agent/cli/interrupt.h"
 #include "agent/cli/progress.h"
 #include "agent/cli/reading.h"
 #include "agent/clock.h"
@@ -42,14 +42,6 @@ struct log_view {
     struct table *table;
     struct json_out json;
 };
-
-static volatile sig_atomic_t interrupted;
-
-static void interrupt(int number)
-{
-    (void)number;
-    interrupted = 1;
-}
 
 /* ---- filters ----------------------------------------------------------------------- */
 
@@ -175,7 +167,7 @@ static int run_pass(struct log_view *view, struct error *err)
     progress_begin(&view->progress, "events read:");
     for (size_t i = 0; r == 0 && i < view->shard_count; i++)
         r = begin_pass(view, &view->shards[i], err);
-    while (r == 0 && !interrupted && (shard = earliest(view)) != NULL) {
+    while (r == 0 && !interrupt_seen() && (shard = earliest(view)) != NULL) {
         r = print_event(view, shard, err);
         if (r == 0)
             r = advance(view, shard, err);
@@ -193,7 +185,7 @@ static int follow(struct log_view *view, struct error *err)
 {
     int r = 0;
 
-    while (r == 0 && !interrupted) {
+    while (r == 0 && !interrupt_seen()) {
         if (view->table != NULL)
             table_flush(view->table);
         if (fflush(stdout) != 0)
@@ -307,7 +299,6 @@ static int print_all(struct log_view *view, struct error *err)
 int cmd_log(struct cli *cli, int argc, char **argv)
 {
     struct log_view view = {.cli = cli};
-    struct sigaction action = {.sa_handler = interrupt};
     struct store_folder *folder = NULL;
     struct error err = {0};
     int r;
@@ -321,10 +312,8 @@ int cmd_log(struct cli *cli, int argc, char **argv)
         r = reading_folder(cli, &folder, &err);
     if (r == 0)
         r = open_shards(&view, folder, &err);
-    if (r == 0 && view.follow) {
-        (void)sigaction(SIGINT, &action, NULL);
-        (void)sigaction(SIGTERM, &action, NULL);
-    }
+    if (r == 0 && view.follow)
+        interrupt_catch();
     if (r == 0)
         r = print_all(&view, &err);
     for (size_t i = 0; i < view.shard_count; i++)

@@ -71,6 +71,29 @@ static const struct cli_option send_options[] = {
     NO_OPTION,
 };
 
+static const struct cli_option import_options[] = {
+    {"header", NULL, "the first line names the columns, or is passed over"},
+    {"columns", "NAMES",
+     "what the columns are, as Users,Ignored,Devices; goes before the header"},
+    {"dry-run", NULL, "check all rows and count, and send nothing"},
+    {"result", "FILE|-",
+     "a line for each row (default: FILE.result.csv; none for a dry run or standard "
+     "input)"},
+    {"run", "NAME",
+     "decide rows anew that an earlier import of the file, without or with another NAME, "
+     "had decided"},
+    {"source", "SOURCE", "who sends, as a URI reference (default /kinlog/import)"},
+    {"actor", "ACTOR", "on whose word (default: the source)"},
+    {"timeout", "TIME",
+     "give up when no answer comes for so long (default 30s), as 500ms, 10s, 2m"},
+    NO_OPTION,
+};
+
+static const struct cli_option export_options[] = {
+    {"header", NULL, "begin with a line that names the columns"},
+    NO_OPTION,
+};
+
 static const struct cli_option list_options[] = {
     {"user", "USER", "of this user: domain\\user, or the part behind the backslash"},
     {"device", "DEVICE", "of this device: its ResourceID or its name"},
@@ -189,6 +212,52 @@ const struct cli_command cli_commands[] = {
         .has_json = true,
         .exits = EXITS_SEND,
         .run = cmd_send,
+    },
+    {
+        .name = "import",
+        .summary = "send a command for each row of a CSV file",
+        .usage = "import affinity|devices|associations FILE|- [--header]\n"
+                 "    [--columns NAMES] [--dry-run] [--result FILE|-] [--run NAME]",
+        .description =
+            "Sends a command for each row and waits for all answers: affinity sends "
+            "CreateRelationship with SourceId 2 (administrator) and TypeId 1 (primary "
+            "user), devices RegisterDevice, associations AddAssociationEx. A user is "
+            "domain\\user, a device is its name, which is looked up in the data folder, "
+            "or device:RESOURCEID; semicolons separate several users, locales or MAC "
+            "addresses. The file is CSV (RFC 4180) in UTF-8, or in UTF-16 with a byte "
+            "order mark. A refused row does not keep back the others: FILE.result.csv "
+            "tells line, outcome and reason of each. An import that was cut short is run "
+            "again: what was decided is answered again, and nothing happens twice. These "
+            "are the columns, unless the header or --columns says otherwise:",
+        .details = "  affinity: Users,Devices\n"
+                   "  devices: ResourceID,Name[,ClientType[,MACAddresses[,Domain]]]\n"
+                   "  associations: SourceDevice,RestoreDevice,MigrationBehavior"
+                   "[,Users[,LocaleIDs]]\n",
+        .options = import_options,
+        .examples =
+            "  kinlog import devices devices.csv --header\n"
+            "  kinlog import affinity users.csv --dry-run\n"
+            "  kinlog import affinity report.csv --columns Ignored,Devices,Users\n",
+        .arguments = "affinity|devices|associations FILE|-",
+        .has_json = true,
+        .exits = EXITS_SEND,
+        .run = cmd_import,
+    },
+    {
+        .name = "export",
+        .summary = "print the views as CSV that `import` reads",
+        .usage = "export affinity|devices|associations [--header]",
+        .description =
+            "Reads the views in the data folder, whether the agent runs or not: user and "
+            "device of each relationship, whatever its sources; each device that has a "
+            "name; each association, without the state of its migration. A device whose "
+            "name others have, too, is written as device:RESOURCEID.",
+        .options = export_options,
+        .examples = "  kinlog export devices --header > devices.csv\n"
+                    "  kinlog export affinity > users.csv\n",
+        .arguments = "affinity|devices|associations",
+        .exits = EXITS_USUAL,
+        .run = cmd_export,
     },
     {
         .name = "get",

@@ -7,40 +7,15 @@
 
 #include "agent/cli/json_out.h"
 #include "agent/cli/send_value.h"
+#include "agent/cli/table.h"
 #include "agent/config/config_keys.h"
 #include "agent/config/spelling.h"
 #include "agent/kafka/kafka.h"
 #include "agent/shard/store.h"
 #include "events/base/kv.h"
 
-#define WIDTH 80
 #define MEANING_COLUMN 25   /* of options */
 #define PARAMETER_COLUMN 21 /* of types */
-
-/* Breaks text at blanks. The cursor stands at column indent, where further lines begin,
- * too. */
-static void print_wrapped(FILE *out, size_t indent, const char *text)
-{
-    size_t width = WIDTH - indent;
-
-    while (true) {
-        size_t size = strlen(text);
-
-        if (size > width) {
-            size = width;
-            while (size > 0 && text[size] != ' ')
-                size--;
-            if (size == 0)
-                size = strcspn(text, " ");
-        }
-        (void)fprintf(out, "%.*s\n", (int)size, text);
-        text += size;
-        text += strspn(text, " ");
-        if (*text == '\0')
-            return;
-        (void)fprintf(out, "%*s", (int)indent, "");
-    }
-}
 
 static void print_indented(FILE *out, size_t indent, const char *text)
 {
@@ -128,7 +103,7 @@ static void print_types(FILE *out)
              i++) {
             size_t size = strlen(member->name) + 3;
 
-            if (PARAMETER_COLUMN + column + size > WIDTH) {
+            if (PARAMETER_COLUMN + column + size > TEXT_WIDTH) {
                 (void)fprintf(out, "\n%*s", PARAMETER_COLUMN, "");
                 column = 0;
             }
@@ -149,7 +124,7 @@ static void print_sending(FILE *out, const struct schema_entry *entry)
     for (size_t i = 0; (member = codec_schema_member(entry->schema, i)) != NULL; i++) {
         if (!member->required)
             continue;
-        if (column + (int)strlen(member->name) + (int)strlen(" =... \\") > WIDTH) {
+        if (column + (int)strlen(member->name) + (int)strlen(" =... \\") > TEXT_WIDTH) {
             (void)fputs(" \\\n     ", out);
             column = 5;
         }
@@ -199,6 +174,8 @@ void help_print_command(FILE *out, const struct cli_command *command)
     print_usage(out, command->usage);
     (void)fputc('\n', out);
     print_wrapped(out, 0, command->description);
+    if (command->details != NULL)
+        (void)fputs(command->details, out);
     if (command->run == cmd_send)
         print_types(out);
     (void)fputs("\nOptions:\n", out);

@@ -20,7 +20,19 @@ void progress_begin(struct progress *progress, const char *label)
                                   .start_ms = clock_monotonic_ms()};
 }
 
-static void draw_bar(uint64_t done, uint64_t total, int64_t passed_ms)
+static void print_left(int64_t seconds)
+{
+    if (seconds < 120)
+        (void)fprintf(stderr, "  %" PRId64 " s left", seconds);
+    else if (seconds < 120 * 60)
+        (void)fprintf(stderr, "  %" PRId64 " min left", seconds / 60);
+    else
+        (void)fprintf(stderr, "  %" PRId64 " h %" PRId64 " min left", seconds / 3600,
+                      seconds / 60 % 60);
+}
+
+static void draw_bar(const struct progress *progress, uint64_t done, uint64_t total,
+                     int64_t passed_ms)
 {
     char bar[BAR_WIDTH + 1];
     double part = done >= total ? 1.0 : (double)done / (double)total;
@@ -29,9 +41,11 @@ static void draw_bar(uint64_t done, uint64_t total, int64_t passed_ms)
         bar[i] = (double)i < part * BAR_WIDTH ? '#' : '.';
     bar[BAR_WIDTH] = '\0';
     (void)fprintf(stderr, "[%s] %3.0f %%", bar, part * 100);
+    if (progress->unit != NULL)
+        (void)fprintf(stderr, "  %.0f %s/s",
+                      (double)progress->count * 1000 / (double)passed_ms, progress->unit);
     if (part > 0.01)
-        (void)fprintf(stderr, "  %" PRId64 " s left",
-                      (int64_t)((double)passed_ms * (1.0 - part) / part) / 1000 + 1);
+        print_left((int64_t)((double)passed_ms * (1.0 - part) / part) / 1000 + 1);
 }
 
 void progress_step(void *context, uint64_t done, uint64_t total)
@@ -46,7 +60,7 @@ void progress_step(void *context, uint64_t done, uint64_t total)
         return;
     (void)fprintf(stderr, "\r%s ", progress->label);
     if (total > 0)
-        draw_bar(done, total, passed_ms);
+        draw_bar(progress, done, total, passed_ms);
     else
         (void)fprintf(stderr, "%" PRIu64, done);
     (void)fputs("\033[K", stderr);

@@ -10,6 +10,8 @@
 
 struct progress {
     const char *label; /* borrowed */
+    const char *unit;  /* of count: its rate is shown; NULL = it is not */
+    uint64_t count;
     bool terminal;
     bool drawn;
     int64_t start_ms; /* of the monotonic clock */

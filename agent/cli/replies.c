@@ -14,6 +14,7 @@
 
 #define POLL_MS 200 /* in case a wake-up is missed */
 #define RECORDS_MAX 64
+#define SENT 0 /* the tag of what exchange_send() waits for */
 
 struct exchange {
     const struct config *config;
@@ -21,8 +22,10 @@ struct exchange {
     struct progress waiting;
     int wake_fd;
     struct sink *sink;
-    struct delivery delivery; /* of the command */
+    struct delivery delivery; /* of the command that was sent */
     bool delivered;
+    exchange_failed_fn failed; /* of those that were posted; may be NULL */
+    void *failed_context;
     uint32_t command_partitions, reply_partitions;
     struct source **sources;
     size_t source_count;
@@ -52,12 +55,30 @@ static int left_ms(const struct exchange *exchange)
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static int delivery_error(const struct exchange *exchange,
+                          const struct delivery *delivery, struct error *err)
+{
+    if (delivery->code == ERROR_TOO_LARGE)
+        return error_set(err, ERROR_TOO_LARGE,
+                         "the command is larger than topic %s takes",
+                         exchange->config->topic_commands);
+    if (delivery->code != 0)
+        return error_set(err, delivery->code, "the broker did not take the command%s%s",
+                         library_text[0] != '\0' ? ": " : "", library_text);
+    return 0;
+}
+
 static void on_delivery(void *context, const struct delivery *delivery)
 {
     struct exchange *exchange = context;
+    struct error err = {0};
 
-    exchange->delivery = *delivery;
-    exchange->delivered = true;
+    if (delivery->tag == SENT) {
+        exchange->delivery = *delivery;
+        exchange->delivered = true;
+    } else if (delivery_error(exchange, delivery, &err) < 0 && exchange->failed != NULL) {
+        exchange->failed(exchange->failed_context, delivery->tag, &err);
+    }
 }
 
 static int find_topics(struct exchange *exchange, struct error *err)
@@ -126,6 +147,18 @@ uint32_t exchange_shards(const struct exchange *exchange)
     return exchange->command_partitions;
 }
 
+void exchange_set_deadline(struct exchange *exchange, int64_t deadline_ms)
+{
+    exchange->deadline_ms = deadline_ms;
+}
+
+void exchange_on_failure(struct exchange *exchange, exchange_failed_fn failed,
+                         void *context)
+{
+    exchange->failed = failed;
+    exchange->failed_context = context;
+}
+
 /* ---- listening --------------------------------------------------------------------- */
 
 static int listen_partition(struct exchange *exchange, uint32_t partition,
@@ -172,30 +205,28 @@ int exchange_listen_all(struct exchange *exchange, struct error *err)
 
 /* ---- sending and receiving --------------------------------------------------------- */
 
+int exchange_post(struct exchange *exchange, uint32_t shard, struct bytes key,
+                  struct bytes value, const struct header *headers, size_t header_count,
+                  uint64_t tag, struct error *err)
+{
+    return sink_send(exchange->sink, exchange->config->topic_commands,
+                     (int32_t)(shard % exchange->command_partitions), key, value, headers,
+                     header_count, /* timestamp_ms= */ -1, tag, err);
+}
+
 int exchange_send(struct exchange *exchange, uint32_t shard, struct bytes key,
                   struct bytes value, const struct header *headers, size_t header_count,
                   struct error *err)
 {
-    const char *topic = exchange->config->topic_commands;
-
     exchange->delivered = false;
-    int r = sink_send(exchange->sink, topic,
-                      (int32_t)(shard % exchange->command_partitions), key, value,
-                      headers, header_count, /* timestamp_ms= */ -1, /* tag= */ 0, err);
+    int r = exchange_post(exchange, shard, key, value, headers, header_count, SENT, err);
     if (r == 0)
         r = sink_flush(exchange->sink, left_ms(exchange), err);
     if (r < 0)
         return r;
     if (!exchange->delivered)
         return error_set(err, ERROR_TIMEOUT, "the broker has not confirmed the command");
-    if (exchange->delivery.code == ERROR_TOO_LARGE)
-        return error_set(err, ERROR_TOO_LARGE,
-                         "the command is larger than topic %s takes", topic);
-    if (exchange->delivery.code != 0)
-        return error_set(err, exchange->delivery.code,
-                         "the broker did not take the command%s%s",
-                         library_text[0] != '\0' ? ": " : "", library_text);
-    return 0;
+    return delivery_error(exchange, &exchange->delivery, err);
 }
 
 static void show_waiting(struct exchange *exchange)
@@ -216,6 +247,8 @@ static void take_headers(const struct record *record, struct answer_record *ret_
             ret_answer->causation_id = header->value;
         else if (bytes_equal_str(header->name, "ce_causationsource"))
             ret_answer->causation_source = header->value;
+        else if (bytes_equal_str(header->name, "ce_repeated"))
+            ret_answer->repeated = bytes_equal_str(header->value, "true");
     }
 }
 
@@ -255,6 +288,7 @@ int exchange_next(struct exchange *exchange, struct answer_record *ret_answer,
         }
         (void)!read(exchange->wake_fd, &count,
                     sizeof(count)); /* before looking, so none is lost */
+        (void)sink_poll(exchange->sink, /* timeout_ms= */ 0);
         int r = refill(exchange, &some, err);
         if (r < 0)
             return r;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "agent/cli/answer_text.h"
 #include "agent/cli/send_value.h"
 #include "agent/clock.h"
 #include "agent/decide/decide.h"
@@ -58,6 +59,31 @@ int outgoing_route(const struct outgoing *outgoing, uint32_t shards, uint32_t *r
     return r;
 }
 
+int outgoing_check(const struct outgoing *outgoing, struct buf *ret_reason,
+                   struct error *err)
+{
+    const struct schema_entry *entry = send_type_find(outgoing->type);
+    struct arena arena = ARENA_INIT;
+    struct codec_error fault;
+    void *params = arena_alloc(&arena, entry->struct_size);
+
+    if (params == NULL)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    enum codec_fault found = codec_decode(entry->schema, CODEC_IGNORE_CASE,
+                                          outgoing->data, &arena, params, &fault);
+    /* As the core has it: the first fault in declared order counts. */
+    struct param_fault wrong = command_check(
+        entry, params, found == CODEC_OK || *fault.member == '\0' ? NULL : fault.member);
+    if (wrong.text != NULL)
+        reason_append(ret_reason, wrong.parameter, wrong.text);
+    else if (found != CODEC_OK)
+        reason_append(ret_reason, fault.member, fault.text);
+    arena_release(&arena);
+    if (found == CODEC_NO_MEMORY || ret_reason->failed)
+        return error_set(err, ERROR_NO_MEMORY, "out of memory");
+    return 0;
+}
+
 static void add_header(struct header *headers, size_t *count, const char *name,
                        const char *value)
 {
@@ -65,25 +91,48 @@ static void add_header(struct header *headers, size_t *count, const char *name,
         headers[(*count)++] = (struct header){bytes_str(name), bytes_str(value)};
 }
 
+struct envelope {
+    struct header headers[10];
+    size_t count;
+    char now[RFC3339_SIZE];
+};
+
+static void make_envelope(const struct outgoing *outgoing, struct envelope *envelope)
+{
+    struct header *headers = envelope->headers;
+    size_t *count = &envelope->count;
+
+    rfc3339_format(clock_wall_ms(), envelope->now);
+    add_header(headers, count, "ce_specversion", "1.0");
+    add_header(headers, count, "ce_id", outgoing->id);
+    add_header(headers, count, "ce_source", outgoing->source);
+    add_header(headers, count, "ce_type", outgoing->type);
+    add_header(headers, count, "ce_time", envelope->now);
+    add_header(headers, count, "ce_correlationid", outgoing->correlation_id);
+    add_header(headers, count, "ce_expirytime", outgoing->expiry_time);
+    add_header(headers, count, "ce_actor", outgoing->actor);
+    add_header(headers, count, "ce_expectedversion", outgoing->expected_version);
+    add_header(headers, count, "content-type", "application/json");
+}
+
 int outgoing_send(const struct outgoing *outgoing, struct exchange *exchange,
                   uint32_t shard, struct bytes key, struct error *err)
 {
-    struct header headers[10];
-    char now[RFC3339_SIZE];
-    size_t count = 0;
+    struct envelope envelope = {.count = 0};
 
-    rfc3339_format(clock_wall_ms(), now);
-    add_header(headers, &count, "ce_specversion", "1.0");
-    add_header(headers, &count, "ce_id", outgoing->id);
-    add_header(headers, &count, "ce_source", outgoing->source);
-    add_header(headers, &count, "ce_type", outgoing->type);
-    add_header(headers, &count, "ce_time", now);
-    add_header(headers, &count, "ce_correlationid", outgoing->correlation_id);
-    add_header(headers, &count, "ce_expirytime", outgoing->expiry_time);
-    add_header(headers, &count, "ce_actor", outgoing->actor);
-    add_header(headers, &count, "ce_expectedversion", outgoing->expected_version);
-    add_header(headers, &count, "content-type", "application/json");
-    return exchange_send(exchange, shard, key, outgoing->data, headers, count, err);
+    make_envelope(outgoing, &envelope);
+    return exchange_send(exchange, shard, key, outgoing->data, envelope.headers,
+                         envelope.count, err);
+}
+
+int outgoing_post(const struct outgoing *outgoing, struct exchange *exchange,
+                  uint32_t shard, struct bytes key, uint64_t tag, struct error *err)
+{
+    struct envelope envelope = {.count = 0};
+
+    make_envelope(outgoing, &envelope);
+    return exchange_post(exchange, shard, key, outgoing->data, envelope.headers,
+                         envelope.count, tag, err);
 }
 
 int outgoing_wait(const struct outgoing *outgoing, struct exchange *exchange,

@@ -91,6 +91,29 @@ size_t table_escape(struct buf *out, struct bytes text)
     return width;
 }
 
+void print_wrapped(FILE *out, size_t indent, const char *text)
+{
+    size_t width = TEXT_WIDTH - indent;
+
+    while (true) {
+        size_t size = strlen(text);
+
+        if (size > width) {
+            size = width;
+            while (size > 0 && text[size] != ' ')
+                size--;
+            if (size == 0)
+                size = strcspn(text, " ");
+        }
+        (void)fprintf(out, "%.*s\n", (int)size, text);
+        text += size;
+        text += strspn(text, " ");
+        if (*text == '\0')
+            return;
+        (void)fprintf(out, "%*s", (int)indent, "");
+    }
+}
+
 /* ---- printing ---------------------------------------------------------------------- */
 
 static void print_cell(const struct table *table, size_t index, const char *text,

@@ -36,4 +36,9 @@ void table_free(struct table *table); /* NULL is fine */
  * columns. */
 size_t table_escape(struct buf *out, struct bytes text);
 
+#define TEXT_WIDTH 80
+/* Breaks text at blanks. The cursor stands at column indent, where further lines begin,
+ * too. */
+void print_wrapped(FILE *out, size_t indent, const char *text);
+
 #endif

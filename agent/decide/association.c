@@ -439,8 +439,24 @@ static int emit_changed(struct deciding *deciding, const struct association *ass
     return emit(deciding, &association_changed_v1_schema, data);
 }
 
-int end_association(struct deciding *deciding, const struct association *association,
-                    const char *reason)
+int emit_association_deleted(struct deciding *deciding,
+                             const struct association *association, const char *reason)
+{
+    struct association_deleted_v1 *data = event_data(deciding, sizeof *data);
+
+    if (data == NULL || !PUT_PAIR(data, association))
+        return decide_no_memory(deciding->err);
+    data->reason = bytes_str(reason);
+    struct bytes key = device_key(deciding->arena, association->source);
+    struct bytes subject =
+        pair_subject(deciding->arena, association->source, association->restore);
+    return emit_with(deciding, &association_deleted_v1_schema, key, subject, data);
+}
+
+/* By its own side: a reference that this shard keeps is not needed any more; another
+ * shard is told. */
+static int end_association(struct deciding *deciding,
+                           const struct association *association, const char *reason)
 {
     const struct position request = {deciding->command->shard, association->number};
     int code = 0;
@@ -448,16 +464,7 @@ int end_association(struct deciding *deciding, const struct association *associa
     if (association->restore != association->source &&
         is_local_device(deciding, association->restore))
         code = emit_reference_released(deciding, &request, association->restore);
-    struct association_deleted_v1 *data = event_data(deciding, sizeof *data);
-    if (data == NULL || !PUT_PAIR(data, association))
-        return decide_no_memory(deciding->err);
-    data->reason = bytes_str(reason);
-    struct bytes key = device_key(deciding->arena, association->source);
-    struct bytes subject =
-        pair_subject(deciding->arena, association->source, association->restore);
-    return code != 0
-               ? code
-               : emit_with(deciding, &association_deleted_v1_schema, key, subject, data);
+    return code != 0 ? code : emit_association_deleted(deciding, association, reason);
 }
 
 int end_associations_of_source(struct deciding *deciding, uint32_t source)
@@ -733,11 +740,11 @@ static int change_to(struct deciding *deciding, uint32_t behavior,
     const struct change_association_v1 *params = deciding->command->params;
     struct association after = deciding->association;
     const struct users present = users_of(&after);
+    bool removed = params->has_remove_user_names && params->remove_user_names.count > 0;
 
     if (behavior != CAPTURE_AND_RESTORE_ALL && users->count == 0)
         return refuse(deciding, RETURN_INVALID_PARAMETER,
-                      params->has_remove_user_names ? "RemoveUserNames" : "AddUserNames",
-                      NEEDS_USERS);
+                      removed ? "RemoveUserNames" : "AddUserNames", NEEDS_USERS);
     if (users->count > ASSOCIATION_USERS_MAX)
         return refuse(deciding, RETURN_INVALID_PARAMETER, "AddUserNames",
                       "an association has at most 1000 users");

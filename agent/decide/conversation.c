@@ -52,7 +52,8 @@ static int find_association_of_request(struct deciding *deciding)
 static int end_association_of_request(struct deciding *deciding)
 {
     return deciding->has_association
-               ? end_association(deciding, &deciding->association, "restore_removed")
+               ? emit_association_deleted(deciding, &deciding->association,
+                                          "restore_removed")
                : 0;
 }
 
@@ -132,11 +133,25 @@ static struct route route_to_asking(struct reference_terms terms)
 
 /* ---- at the object's shard --------------------------------------------------------- */
 
+/* Agents never let a shard ask itself, nor one that the log does not have. Whoever does has
+ * an agent's name only, and could break what this shard has decided by itself. */
+static bool is_of_another_shard(const struct deciding *deciding, struct bytes request)
+{
+    const struct command *command = deciding->command;
+    struct position position = {0};
+
+    (void)position_parse(request, &position); /* checked before */
+    return position.shard != command->shard && position.shard < command->shards;
+}
+
 static int find_object(struct deciding *deciding, struct reference_terms terms)
 {
     int code = find_device(deciding, device_of_object(terms.object));
 
     deciding->aggregate.version = 0; /* references are no part of the device */
+    if (!is_of_another_shard(deciding, terms.request))
+        set_fault(deciding, RETURN_ACCESS_DENIED, NULL,
+                  "only another shard of this log asks for a reference");
     return code;
 }
 
@@ -315,7 +330,7 @@ static int emit_ended(struct deciding *deciding, const struct position *request,
     return emit_of_device(deciding, &reference_ended_v1_schema, resource_id, data);
 }
 
-/* One whose request was made here ends with what rests on it, at once; the shards of the
+/* One whose request was made here ends after what rests on it, at once; the shards of the
  * others are told. */
 static int end_reference(struct deciding *deciding, const struct position *request,
                          uint32_t resource_id)
@@ -326,7 +341,9 @@ static int end_reference(struct deciding *deciding, const struct position *reque
         return emit_ended(deciding, request, resource_id);
     int code = association_get_by_number(deciding->views, request->sequence,
                                          deciding->arena, &association, deciding->err);
-    return code != 0 ? code : end_association(deciding, &association, "restore_removed");
+    if (code == 0)
+        code = emit_association_deleted(deciding, &association, "restore_removed");
+    return code != 0 ? code : emit_reference_released(deciding, request, resource_id);
 }
 
 int end_references(struct deciding *deciding, uint32_t resource_id)

@@ -227,10 +227,9 @@ int aim_at_pair(struct deciding *deciding, uint32_t source, uint32_t restore);
 /* Appends AssociationAdded. */
 int emit_association_added(struct deciding *deciding,
                            const struct association *association);
-/* Ends an association: AssociationDeleted, and before it the release of its reference if
- * that is kept in this shard. reason is static. */
-int end_association(struct deciding *deciding, const struct association *association,
-                    const char *reason);
+/* Appends AssociationDeleted. reason is static. */
+int emit_association_deleted(struct deciding *deciding,
+                             const struct association *association, const char *reason);
 /* What RemoveDevice ends: all with this source. */
 int end_associations_of_source(struct deciding *deciding, uint32_t source);
 /* Appends the refusal of whatever cannot be done while the association is pending. */

@@ -161,8 +161,7 @@ int register_unknown_device(struct deciding *deciding, uint32_t resource_id)
     data->client_type = CLIENT_TYPE_COMPUTER;
     deciding->device =
         (struct device){.resource_id = resource_id, .client_type = CLIENT_TYPE_COMPUTER};
-    return emit_about(deciding, &device_registered_v1_schema,
-                      device_subject(deciding->arena, resource_id), data);
+    return emit_of_device(deciding, &device_registered_v1_schema, resource_id, data);
 }
 
 /* In the order of the view's keys, so that every agent ends them in the same order. */

@@ -4,7 +4,7 @@
  *     StartCapture -> CompleteCapture -> CompleteRestore
  *                                    \-> DeleteStore, before or after that
  *
- * A step that was taken before changes nothing.
+ * A step that was taken before changes nothing, as long as there is a store.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
@@ -103,10 +103,12 @@ static int find_of_source(struct deciding *deciding, uint32_t source, size_t *re
                            &deciding->association, deciding->err);
 }
 
-/* A capture that nobody announced is one in place. */
-static int aim_in_place(struct deciding *deciding, uint32_t source)
+/* A capture that nobody announced is one in place. Where it comes to nothing, it was about
+ * what the sender has named. */
+static int aim_in_place(struct deciding *deciding, uint32_t source, bool named_both)
 {
-    int code = aim_at_pair(deciding, source, source);
+    int code = named_both ? aim_at_pair(deciding, source, source)
+                          : aim_at_source(deciding, source);
 
     return code != 0 ? code
                      : find_association_device(deciding, source, "SourceClientResourceID",
@@ -127,7 +129,7 @@ int start_capture_find(struct deciding *deciding)
     if (code != 0)
         return code;
     if (count == 0)
-        return aim_in_place(deciding, source);
+        return aim_in_place(deciding, source, in_place);
     if (in_place)
         return association_find(deciding);
     if (count > 1) {
@@ -150,6 +152,8 @@ static int start_in_place(struct deciding *deciding, struct bytes store_path)
         .restore = source,
         .number = deciding->command->sequence,
     };
+    if (code == 0)
+        code = aim_at_pair(deciding, source, source);
     if (code == 0)
         code = emit_association_added(deciding, &deciding->association);
     return code != 0 ? code : emit_capture_started(deciding, store_path);
@@ -193,13 +197,13 @@ int complete_restore_decide(struct deciding *deciding)
 
     if (present->pending)
         return refuse_pending(deciding);
-    if (present->store_release_ms != DATE_NEVER)
-        return done_before(deciding);
     if (present->store_creation_ms == DATE_NEVER)
         return refuse_step(deciding,
                            "nothing is captured yet: send CompleteCapture first");
     if (present->store_deletion_ms != DATE_NEVER)
-        return refuse_step(deciding, "the store was deleted before it was restored");
+        return refuse_step(deciding, "the store is deleted: nothing is restored from it");
+    if (present->store_release_ms != DATE_NEVER)
+        return done_before(deciding);
     return emit_restore_completed(deciding);
 }
 

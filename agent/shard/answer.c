@@ -425,7 +425,7 @@ static int missing(uint64_t sequence, struct error *err)
                      (unsigned long long)sequence);
 }
 
-/* Adds the events first..first+count-1; count 0 = those of one whole command. */
+/* Adds the events first..first+count-1. */
 static int add_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
                         uint64_t first, uint32_t count, struct error *err)
 {
@@ -438,13 +438,23 @@ static int add_from_log(struct answer_maker *maker, struct kv *kv, struct kv_bat
         code = event_scan_next(scan, &event, err);
         if (code == 1)
             code = missing(sequence, err);
-        if (code == 0 && count == 0)
-            count = event.count;
         if (code == 0)
             code = answer_add(maker, &event, /* data= */ NULL, err);
     }
     event_scan_close(scan);
     return code;
+}
+
+/* Adds all events of the command whose first one is given. */
+static int add_command(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
+                       uint64_t first, struct error *err)
+{
+    struct event event;
+    int code = event_log_read(kv, batch, first, &maker->arena, &event, err);
+
+    if (code == 1)
+        code = missing(first, err);
+    return code != 0 ? code : add_from_log(maker, kv, batch, first, event.count, err);
 }
 
 int answer_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *batch,
@@ -461,7 +471,7 @@ int answer_from_log(struct answer_maker *maker, struct kv *kv, struct kv_batch *
     if (code == 0)
         code = answer_concludes(&event, /* data= */ NULL, &number, err);
     if (code == 0 && number != 0)
-        code = add_from_log(maker, kv, batch, number, /* count= */ 0, err);
+        code = add_command(maker, kv, batch, number, err);
     if (code == 0)
         code = add_from_log(maker, kv, batch, first, count, err);
     return code != 0 ? code : answer_end(maker, ret_answer, err);

@@ -778,6 +778,62 @@ int core_record(struct core *core, const struct record *record,
     return 0;
 }
 
+/* Is the receipt that of this very record, or of an earlier one? */
+static int recall_receipt(struct core *core, const struct record *record,
+                          const struct receipt *receipt, struct core_outcome *outcome,
+                          struct error *err)
+{
+    struct event event;
+    int code = event_log_read(core->kv, core->batch, receipt->first_sequence,
+                              &core->arena, &event, err);
+
+    if (code == 1)
+        code = error_set(err, ERROR_CORRUPT, "event %llu is missing from the log",
+                         (unsigned long long)receipt->first_sequence);
+    if (code != 0 || event.command_offset == record->offset)
+        return code;
+    outcome->result = CORE_REPEATED;
+    outcome->first_sequence = receipt->first_sequence;
+    outcome->count = receipt->count;
+    return 0;
+}
+
+static int recall(struct core *core, struct intake *intake, struct core_outcome *outcome,
+                  struct error *err)
+{
+    const struct envelope *envelope = &intake->envelope;
+    struct receipt receipt;
+
+    if (envelope_read(intake->record, &core->arena, &intake->envelope) != 0)
+        return no_memory(err);
+    if (!envelope->id_known)
+        return 0;
+    int code = judge(core, intake, err);
+    if (code == 0)
+        code = hash_content(core, intake, err);
+    if (code == 0)
+        code = receipt_find(core->views, envelope->source, envelope->id, intake->hash,
+                            &receipt, err);
+    if (code != 0 ||
+        (receipt.match != RECEIPT_SAME && receipt.match != RECEIPT_CONFLICT_SEEN))
+        return code;
+    outcome->forwarded = envelope->forwarded;
+    return recall_receipt(core, intake->record, &receipt, outcome, err);
+}
+
+int core_recall(struct core *core, const struct record *record,
+                struct core_outcome *ret_outcome, struct error *err)
+{
+    struct intake intake = {.record = record};
+    struct core_outcome outcome = {.result = CORE_NOTHING};
+    int code = recall(core, &intake, &outcome, err);
+
+    if (code != 0)
+        return prefixed(record, code, err);
+    *ret_outcome = outcome;
+    return 0;
+}
+
 int core_put_aside(struct core *core, const struct record *record, const char *reason,
                    struct core_outcome *ret_outcome, struct error *err)
 {

@@ -83,6 +83,10 @@ int core_start_log(struct core *core, int64_t start_offset, struct error *err);
  * of the last one. */
 int core_record(struct core *core, const struct record *record,
                 struct core_outcome *ret_outcome, struct error *err);
+/* A record that another owner took before this one: is it a repeat, which leaves no event?
+ * CORE_REPEATED, to be answered again, or CORE_NOTHING. Decides nothing. */
+int core_recall(struct core *core, const struct record *record,
+                struct core_outcome *ret_outcome, struct error *err);
 /* Puts a record aside without looking into it: CORE_DEAD_LETTER, for a reason (static)
  * that the owner knows. */
 int core_put_aside(struct core *core, const struct record *record, const char *reason,

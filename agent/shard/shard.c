@@ -135,12 +135,18 @@ int shard_open_core(struct shard *shard, struct error *err)
 /* Without the note the shard goes on: only a command that kills is not found then. */
 static void open_in_hand(struct shard *shard)
 {
+    struct anchor anchor = {0};
     struct error err = {0};
     int64_t first, last;
     unsigned deaths;
 
-    if (in_hand_open(shard->settings.folder->path, &shard->identity,
-                     core_head(shard->core)->next_offset, &shard->hand, &err) != 0)
+    /* What another agent decided may be looked at again: see shard_find_position(). */
+    int code = anchor_load(shard->kv, &anchor, &err);
+    if (code == 0)
+        code = in_hand_open(shard->settings.folder->path, &shard->identity,
+                            anchor.set ? core_head(shard->core)->next_offset : 0,
+                            &shard->hand, &err);
+    if (code != 0)
         log_paced(4, shard->name, "%s", err.text);
     if (!in_hand_news(shard->hand, &first, &last, &deaths))
         return;
@@ -505,13 +511,24 @@ static int add_effects(struct effects *effects, const struct core_outcome *outco
     return code;
 }
 
+/* What lies before the position was decided by another owner: only the repeats among it
+ * may have no answer yet (shard_find_position). */
+static int take_record(struct shard *shard, const struct record *record, bool deadly,
+                       struct core_outcome *ret_outcome, struct error *err)
+{
+    if (record->offset >= core_head(shard->core)->next_offset)
+        return deadly ? core_put_aside(shard->core, record, PUT_ASIDE, ret_outcome, err)
+                      : core_record(shard->core, record, ret_outcome, err);
+    *ret_outcome = (struct core_outcome){.result = CORE_NOTHING};
+    return deadly ? 0 : core_recall(shard->core, record, ret_outcome, err);
+}
+
 static int decide_record(struct shard *shard, const struct record *record,
                          struct effects *effects, struct error *err)
 {
     struct core_outcome outcome;
     bool deadly = in_hand_is_deadly(shard->hand, record);
-    int code = deadly ? core_put_aside(shard->core, record, PUT_ASIDE, &outcome, err)
-                      : core_record(shard->core, record, &outcome, err);
+    int code = take_record(shard, record, deadly, &outcome, err);
 
     if (code != 0)
         return code;

@@ -87,7 +87,8 @@ int shard_follow(struct shard *shard, struct error *err);
 int shard_inspect_hole(struct shard *shard, int64_t from, int64_t to, struct error *err);
 
 /* position.c: is the commands topic still the one that the position belongs to? Opens the
- * source there. */
+ * source there; or before it, if another agent decided what lies before it: there may be
+ * repeats that it did not answer. */
 int shard_find_position(struct shard *shard, struct error *err);
 /* While owning, now and then: is a record consumed some time ago still there as it was?
  * The library does not notice a topic that was deleted and made anew with as many

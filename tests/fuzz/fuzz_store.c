@@ -13,6 +13,10 @@
 
 #include "agent/shard/repair.h"
 #include "events/event_log.h"
+#include "projections/association_view.h"
+#include "projections/reference_view.h"
+#include "projections/request_view.h"
+#include "projections/timer_view.h"
 #include "tests/fuzz/pieces.h"
 #include "tests/fuzz/prepared.h"
 
@@ -214,7 +218,7 @@ static void read_relationships(struct views *views, uint32_t resource_id)
 
 static void read_receipts(struct views *views, struct kv *kv)
 {
-    static const char *const ids[] = {"p0", "p2", "p5", "p6"};
+    static const char *const ids[] = {"p0", "p2", "p5", "p6", "p9", "p10"};
     struct answer_maker *maker = prepared_get()->owner.maker;
     struct error err = {0};
 
@@ -231,6 +235,59 @@ static void read_receipts(struct views *views, struct kv *kv)
     }
 }
 
+static void read_associations(struct views *views, uint32_t source)
+{
+    struct association_scan *scan = NULL;
+    struct association association;
+    struct error err = {0};
+    int code = association_scan_open(views, source, &scan, &err);
+
+    while (code == 0) {
+        code = association_scan_next(scan, &association, &err);
+        expect(code != 0 || association.user_count <= ASSOCIATION_USERS_MAX);
+    }
+    (void)checked(code, &err);
+    association_scan_close(scan);
+}
+
+/* What is asked of other shards, and what they ask for. */
+static void read_requests(struct views *views, struct arena *arena)
+{
+    struct association association;
+    struct reference_scan *scan = NULL;
+    struct reference reference;
+    struct request request;
+    struct error err = {0};
+    uint64_t number = 0;
+
+    while (checked(request_next_pending(views, number, &number, &err), &err) == 0) {
+        (void)checked(request_get(views, number, arena, &request, &err), &err);
+        (void)checked(association_get_by_number(views, number, arena, &association, &err),
+                      &err);
+        if (number++ == UINT64_MAX)
+            break;
+    }
+    int code = reference_scan_open(views, BYTES_ABSENT, &scan, &err);
+    while (code == 0)
+        code = reference_scan_next(scan, &reference, &err);
+    (void)checked(code, &err);
+    reference_scan_close(scan);
+}
+
+static void read_timers(struct views *views)
+{
+    struct timer_scan *scan = NULL;
+    struct bytes name;
+    struct error err = {0};
+    int64_t due_ms;
+    int code = timer_scan_open(views, INT64_MAX, &scan, &err);
+
+    while (code == 0)
+        code = timer_scan_next(scan, &due_ms, &name, &err);
+    (void)checked(code, &err);
+    timer_scan_close(scan);
+}
+
 static void read_views(struct kv *kv)
 {
     struct views *views = NULL;
@@ -240,7 +297,6 @@ static void read_views(struct kv *kv)
     struct policy policy;
     struct error err = {0};
     uint64_t revision;
-    int64_t due_ms;
     uint32_t count, slot = slot_of_key(bytes_str("device:4"));
 
     if (checked(views_open(kv, NULL, &views, &err), &err) != 0)
@@ -257,7 +313,10 @@ static void read_views(struct kv *kv)
     (void)checked(relationship_slot_count(views, slot, &count, &err), &err);
     (void)checked(policy_get(views, "devices.unknown", &policy, &err), &err);
     (void)checked(policy_revision(views, &revision, &err), &err);
-    (void)checked(timer_next(views, &due_ms, &err), &err);
+    read_associations(views, 0);
+    read_associations(views, 4);
+    read_requests(views, &arena);
+    read_timers(views);
     views_close(views);
     arena_release(&arena);
 }

@@ -169,6 +169,9 @@ def add_texts(seeds):
                  ['', 'send', '-X', 'agent.site=x', 'SourceId=2,4', 'UserAccountName=a\\b'],
                  ['', '--config=x', 'list', 'devices', '--ndjson']):
         seeds.add('text', b''.join(map(text, line)))
+    for file in (b'hq\\ann,PC1\r\n"hq\\b""ob",PC2\r\n', b'1,PC1,1,00:11;"2;3",hq\n2,PC2\n', b'ResourceID,Name\n1,a\n',
+                 b'a"b,c\n"d\ne",f\n"g"h,i\rj,k', b'\n \t\n,,\n""\n"open,x\ny\n', b'a\0b\n\xff\n'):
+        seeds.add('csv', file)
 
 
 def main():

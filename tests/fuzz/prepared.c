@@ -32,6 +32,13 @@ static const struct {
     /* these two are refused */
     {"p7", "RemoveDevice", "{\"ResourceID\":10}"},
     {"p8", "RemoveDevice", "{}"},
+    /* with a reference in this shard, one that asks another shard, one in place */
+    {"p9", "AddAssociationEx",
+     "{\"SourceClientResourceID\":4,\"RestoreClientResourceID\":5,"
+     "\"MigrationBehavior\":1,\"UserNames\":[{\"UserName\":\"a\\\\b\"}]}"},
+    {"p10", "AddAssociation",
+     "{\"SourceClientResourceID\":4,\"RestoreClientResourceID\":1}"},
+    {"p11", "StartCapture", "{\"SourceClientResourceID\":5,\"StorePath\":\"s\"}"},
 };
 
 static void open_side(struct side *side, const struct core_settings *settings)
@@ -89,8 +96,9 @@ static struct prepared *make(void)
     expect(core_start_log(prepared->owner.core, 0, NULL) == 0);
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++)
         give(prepared, commands[i].id, commands[i].type, commands[i].json);
-    /* LogStarted, and one event of each command: none was forwarded */
-    expect(core_head(prepared->owner.core)->sequence == 10 &&
+    /* LogStarted, one event of each command, a second one of p9 and p11: none was
+     * forwarded */
+    expect(core_head(prepared->owner.core)->sequence == 15 &&
            core_head(prepared->owner.core)->refused == 2);
     prepared_follow(prepared, 0);
     prepared_compare(prepared);

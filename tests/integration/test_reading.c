@@ -336,8 +336,91 @@ static void test_filters(void **state)
             fail_msg("%s: %zu", cases[i].filter, json_array_size(found));
         json_decref(found);
     }
-    expect(site, "list devices --user ann", 2, "are for relationships");
+    expect(site, "list devices --user ann", 2, "is for relationships and associations");
+    expect(site, "list relationships --restore 3", 2, "is for associations");
     expect(site, "list relationships --user 'a\\b\\c'", 2, "more than one backslash");
+}
+
+/* Devices 1, 2 and 3 live in one shard, 4 in the other. */
+static void associate(struct site *site)
+{
+    decide_one(site, "AddAssociation", "device:1", "a1",
+               "{\"SourceClientResourceID\":1,\"RestoreClientResourceID\":2}");
+    decide_one(site, "AddAssociationEx", "device:1", "a2",
+               "{\"SourceClientResourceID\":1,\"RestoreClientResourceID\":3,"
+               "\"MigrationBehavior\":1,\"UserNames\":[{\"LocaleID\":1031,"
+               "\"UserName\":\"hq\\\\ann\"}]}");
+    decide_one(site, "StartCapture", "device:4", "a3",
+               "{\"SourceClientResourceID\":4,\"StorePath\":\"\\\\\\\\s\\\\x\"}");
+    decide_one(site, "CompleteCapture", "device:4", "a4",
+               "{\"SourceClientResourceID\":4,\"RestoreClientResourceID\":4}");
+    decide_one(site, "AddAssociation", "device:3", "a5",
+               "{\"SourceClientResourceID\":3,\"RestoreClientResourceID\":4}");
+}
+
+/* By source, restoring device, user and status; one that waits is not there yet. */
+static void test_associations(void **state)
+{
+    struct site *site = *state;
+    static const struct {
+        const char *filter;
+        size_t count;
+    } cases[] = {
+        {"", 3},           {"--source 1", 2},       {"--source pc8", 2},
+        {"--source 3", 0}, {"--restore 3", 1},      {"--restore PC5", 1},
+        {"--user ann", 1}, {"--user 'hq\\ANN'", 1}, {"--user bob", 0},
+        {"--status 0", 2}, {"--status 1", 1},       {"--status 2", 0},
+    };
+    char arguments[128];
+
+    associate(site);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        (void)snprintf(arguments, sizeof(arguments), "list associations --ndjson %s",
+                       cases[i].filter);
+        json_t *found = ndjson(site, arguments);
+        if (json_array_size(found) != cases[i].count)
+            fail_msg("%s: %zu", cases[i].filter, json_array_size(found));
+        json_decref(found);
+    }
+    expect(site, "list associations --status 3", 2, "--status");
+    expect(site, "show /hr a5", 1, "waits for the answer of another shard");
+    expect(site, "get association 7", 2, "no MigrationID");
+    expect(site, "get association 1-999", 1, "no such association");
+}
+
+/* All properties of the class; names are those of today. */
+static void test_association(void **state)
+{
+    struct site *site = *state;
+    char arguments[64];
+
+    associate(site);
+    decide_one(site, "RegisterDevice", "device:3", "renamed",
+               "{\"ResourceID\":3,\"Name\":\"NEW\",\"MACAddresses\":"
+               "[\"00:11:22:33:44:55\",\"00:11:22:33:44:66\"]}");
+    json_t *found = ndjson(site, "list associations --ndjson --restore 3");
+    const char *id =
+        json_string_value(json_object_get(json_array_get(found, 0), "MigrationID"));
+    (void)snprintf(arguments, sizeof(arguments), "get association %s --ndjson", id);
+    json_t *got = ndjson(site, arguments);
+    assert_int_equal(json_array_size(got), 1);
+    const json_t *object = json_array_get(got, 0);
+    assert_true(json_equal((json_t *)object, json_array_get(found, 0)));
+    assert_int_equal(json_object_size(object), 22);
+    assert_int_equal(number(object, "MigrationBehavior"), 1);
+    assert_int_equal(number(object, "MigrationType"), 1);
+    assert_string_equal(json_string_value(json_object_get(object, "SourceName")), "PC8");
+    assert_string_equal(json_string_value(json_object_get(object, "RestoreName")), "NEW");
+    assert_string_equal(json_string_value(json_object_get(object, "RestoreMACAddresses")),
+                        "00:11:22:33:44:55,00:11:22:33:44:66");
+    assert_string_equal(json_string_value(json_object_get(object, "SiteCode")), "hq");
+    assert_string_equal(json_string_value(json_object_get(object, "StoreCreationDate")),
+                        "00000000000000.000000+***");
+    const json_t *user = json_array_get(json_object_get(object, "UserNames"), 0);
+    assert_int_equal(number(user, "LocaleID"), 1031);
+    assert_string_equal(json_string_value(json_object_get(user, "UserName")), "hq\\ann");
+    json_decref(got);
+    json_decref(found);
 }
 
 /* --json is one document that names each shard's sequence. */
@@ -681,6 +764,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_list, setup, teardown),
         cmocka_unit_test_setup_teardown(test_filters, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_associations, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_association, setup, teardown),
         cmocka_unit_test_setup_teardown(test_list_json, setup, teardown),
         cmocka_unit_test_setup_teardown(test_get, setup, teardown),
         cmocka_unit_test_setup_teardown(test_log, setup, teardown),

@@ -11,6 +11,7 @@ about two seconds. The jars are kept in build/kafka-libs. Run as a program it st
 address and stays until Ctrl-C:
 
     tests/lib/kafka_broker.py [--port PORT]
+    tests/lib/kafka_broker.py --fetch           only fetches the jars
 
 SPDX-License-Identifier: Apache-2.0
 """
@@ -589,7 +590,14 @@ def main():
     parser = argparse.ArgumentParser(description="Starts a real Apache Kafka for trying things out; "
                                                  "its data is gone when it ends.")
     parser.add_argument("--port", type=int, default=9092, help="where clients connect (default 9092)")
+    parser.add_argument("--fetch", action="store_true", help="only fetch the jars, to build/kafka-libs")
     arguments = parser.parse_args()
+    try:
+        fetch_jars()
+    except BrokerError as error:
+        sys.exit(str(error))
+    if arguments.fetch:
+        return 0
     with Broker(port=arguments.port, heap_mb=256) as broker:
         print(f"Apache Kafka listens on {broker.bootstrap}; Ctrl-C ends it and removes its data.", flush=True)
         try:

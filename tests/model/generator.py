@@ -5,7 +5,9 @@
 #   {'op': 'run'}
 #   {'op': 'restart'}, {'op': 'rebuild'}      skipped where a run is to go without them
 # The generator keeps a model beside it, so that ids, versions and numbers can be right (or just wrong),
-# but what comes out is concrete: any part of a stream is a stream, as shrinking wants it.
+# but what comes out is concrete: any part of a stream is a stream, as shrinking wants it. So are the
+# commands of one shard to another: the generator takes them from its model and brings them as records, in
+# an order of its own, some twice, some late, some never.
 #
 # SPDX-License-Identifier: Apache-2.0
 import json
@@ -19,7 +21,7 @@ SITE_KEY = bytes(range(32))
 REPLY_ALLOW = ['helpdesk.replies', 'hr.replies']
 START_MS = 1_780_000_000_000
 
-DEVICES = [1, 7, 240, 16777222, 4294967295]
+DEVICES = [1, 7, 10, 240, 16777222, 4294967295]  # in three of four shards
 # Spellings of six people. Only code points that Unicode 14 and 15 know alike.
 USERS = [
     ['contoso\\jq', 'CONTOSO\\JQ', 'Contoso\\Jq'],
@@ -38,7 +40,16 @@ BAD_USERS = [
 EDGE_USERS = ['a\\b', 'a\\' + 'x' * 254, 'a\\' + '\u00e9' * 127, 'a\\\ue000', 'x y\\z  z', 'a\\\U0001f600']
 NAMES = ['PC-1', 'pc-2', 'Labor \u00e4\u00f6\u00fc', 'x' * 256, 'tab\there', '"quoted\\"', '\u2028']
 SOURCES = ['/hr', 'urn:helpdesk', '/b\u00fcro/\u0436']
+STORES = ['\\\\srv\\state$\\1', '\\\\srv\\state$\\2', 'x' * 1024, '\u00e9/\U0001f600']
 PLAIN = {'expirytime': None, 'expectedversion': None}  # attributes that could have a command refused
+OF_AGENTS = {**PLAIN, 'replyto': '-'}
+
+
+class Texts(model.Hints):
+    """A description is never empty, and what one shard says another may have to repeat."""
+
+    def description(self, shard, sequence, member):
+        return 'as the stream says'
 
 
 class Raw(str):
@@ -68,14 +79,28 @@ def respell(name, rng):
     return rng.choice([name, name.lower(), name.upper(), name.swapcase()])
 
 
+def understood(method, values):
+    """The Command that these values make, or None."""
+    command = model.Command('x', 'x')
+    command.method = method
+    try:
+        command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
+    except (model.Fault, model.kinlog_json.JsonFault):
+        return None
+    return command
+
+
 class Generator:
     def __init__(self, seed, shards):
         self.rng = random.Random(seed)
         self.shards = shards
-        self.site = model.Site(LOG_ID, SITE, SITE_KEY, shards, reply_allow=REPLY_ALLOW)
+        self.talkative = shards > 1 and self.rng.random() < 0.5  # mostly about what shards say to each other
+        self.site = model.Site(LOG_ID, SITE, SITE_KEY, shards, reply_allow=REPLY_ALLOW, hints=Texts())
         self.now = START_MS
         self.sent = []     # (source, id, method, values) of commands so far
         self.copies = []   # record steps so far
+        self.mail = []     # commands between shards that are under way
+        self.ticks = []    # of copies, the owner's Ticks
         self.misplacing = True
         self.ids = 0
 
@@ -83,21 +108,21 @@ class Generator:
         rng, steps = self.rng, []
         if rng.random() < 0.8:
             self.begin(steps)
-        for _ in range(rng.randint(1, 6)):
-            # In a step with SetPolicy nothing lies wrong: a batch may send its forwards before its
-            # commands, and the order of the two is not promised.
-            policies = rng.random() < 0.25
-            self.misplacing = not policies
-            for _ in range(rng.choice([1, 3, 6, 10])):
-                step = self.policy_step() if policies and rng.random() < 0.4 else self.step()
-                if policies and not self.lies_right(step):
-                    continue
-                self.add(steps, step)
-            self.site.run()
-            steps.append({'op': 'run'})
-            if rng.random() < 0.4:
+        self.misplacing = True
+        for _ in range(rng.choice([1, 2, 4, 6, 8, 12])):
+            for _ in range(rng.choice([1, 2, 4, 8])):
+                self.add(steps, self.step())
+            self.run(steps)
+            if rng.random() < 0.3:
                 steps.append({'op': rng.choice(['restart', 'rebuild'])})
         return steps
+
+    def run(self, steps):
+        before = [len(shard.commands) for shard in self.site.shards]
+        self.site.run()
+        for shard, count in zip(self.site.shards, before):
+            self.mail += shard.commands[count:]
+        steps.append({'op': 'run'})
 
     def add(self, steps, step):
         steps.append(step)
@@ -108,7 +133,7 @@ class Generator:
         """A small fleet, so that what follows finds something; now and then a large one."""
         rng = self.rng
         self.misplacing = False
-        devices = rng.sample(DEVICES, rng.randint(1, 4))
+        devices = rng.sample(DEVICES, rng.randint(1, len(DEVICES)))
         for number in devices:
             self.add(steps, self.command('RegisterDevice', self.device(number), attributes=PLAIN))
         names = [self.user() for _ in range(rng.randint(0, 6))]
@@ -118,18 +143,17 @@ class Generator:
             values = {'MachineResourceId': devices[0] if len(names) > 6 else rng.choice(devices),
                       'UserAccountName': name, 'SourceId': self.source_ids(), 'TypeId': rng.choice([1, None])}
             self.add(steps, self.command('CreateRelationship', values, attributes=PLAIN))
-        self.site.run()
-        steps.append({'op': 'run'})
-
-    def lies_right(self, step):
-        record = model.Record(step['partition'], 0, 0, step['key'], step['value'], step['headers'])
-        try:
-            command = model.decode(record)
-        except model.Undecodable:
-            return True
-        if command.values is None:
-            return True
-        return self.site.shards[step['partition']].shard_of(command) == step['partition']
+        for _ in range(rng.choice([0, 2, 5])):
+            values = {'SourceClientResourceID': rng.choice(devices), 'RestoreClientResourceID': rng.choice(devices),
+                      'MigrationBehavior': 1, 'UserNames': [{'UserName': self.user()}]}
+            self.add(steps, self.command('AddAssociationEx', values, attributes=PLAIN))
+        self.run(steps)
+        for _ in range(rng.choice([0, 1, 2, 2])):  # asked, confirmed
+            mail, self.mail = self.mail, []
+            for command in mail:
+                self.add(steps, self.record(command['key'], command['value'], model.headers_between(command),
+                                            command['to']))
+            self.run(steps)
 
     # -- records -------------------------------------------------------------------------
 
@@ -152,6 +176,12 @@ class Generator:
 
     def step(self):
         rng = self.rng
+        if self.mail and rng.random() < 0.45:
+            return self.bring()
+        if rng.random() < (0.25 if any(shard.request_rows() for shard in self.site.shards) else 0.02):
+            return self.tick()
+        if self.talkative and rng.random() < 0.7:
+            return self.command(*self.talk(), attributes=PLAIN)
         kind = rng.random()
         if kind < 0.12 and self.copies:
             return self.repeat()
@@ -161,13 +191,16 @@ class Generator:
             return self.wrong_data()
         if kind < 0.33:
             return self.wrong_attribute()
-        if kind < 0.35:
+        if kind < 0.36:
             return self.own_command()
+        if kind < 0.40:
+            return self.policy_step()
         return self.command(*self.good_command())
 
     def repeat(self):
         """An earlier record once more: as it was, elsewhere, or with other attributes."""
-        rng, step = self.rng, dict(self.rng.choice(self.copies))
+        rng = self.rng
+        step = dict(rng.choice(self.copies[-5:] if rng.random() < 0.4 else self.copies))
         step['timestamp'], step['gap'] = self.timestamp(), 0
         step['headers'] = list(step['headers'])
         if self.misplacing and rng.random() < 0.2:
@@ -176,45 +209,115 @@ class Generator:
             step['headers'].append(('ce_' + rng.choice(['actor', 'correlationid', 'replyto']), b'hr.replies'))
         return step
 
+    def bring(self):
+        """A command of one shard to another reaches it, or is lost and something else happens."""
+        rng = self.rng
+        command = self.mail[-1] if rng.random() < 0.4 else rng.choice(self.mail)  # the last overtakes
+        fate = rng.random()
+        if fate > 0.25:
+            self.mail.remove(command)
+        if fate > 0.9:
+            return self.step()
+        headers = model.headers_between(command)
+        if rng.random() < 0.1:
+            headers = [(name, rng.choice([b'7;' + b'f' * 32, b'?']) if name == 'kinlog_epoch' else value)
+                       for name, value in headers]
+        if rng.random() < 0.1:
+            headers.append((rng.choice(['ce_correlationid', 'ce_traceparent', 'ce_actor']), b'of the agent'))
+        partition = command['to']
+        if rng.random() < 0.05:
+            partition = rng.randrange(self.shards)
+        return self.record(command['key'], command['value'], headers, partition)
+
+    def tick(self):
+        """The owner's, of a shard that waits if there is one; in time to find something due or not."""
+        rng = self.rng
+        waiting = [row for shard in self.site.shards for row in shard.request_rows()]
+        row = rng.choice(waiting) if waiting else {'Shard': rng.randrange(self.shards), 'Due': self.now}
+        if rng.random() < 0.7:
+            last = max((other['Due'] for other in waiting if other['Shard'] == row['Shard']), default=0)
+            self.now = max(self.now, rng.choice([row['Due'], last]) + rng.choice([-1, 0, 1]))
+        step = self.command('Tick', {}, source=self.site.source, partition=row['Shard'], attributes=OF_AGENTS,
+                            more=[('kinlog_epoch', model.OWNER_EPOCH.encode())])
+        self.ticks.append({**step, 'gap': 0, 'timestamp': self.now})
+        return rng.choice(self.ticks[-3:]) if rng.random() < 0.3 else self.ticks[-1]
+
     def policy_step(self):
         rng = self.rng
         name, value = rng.choice([('devices.unknown', 'stub'), ('devices.unknown', 'refuse'),
                                   ('devices.unknown', 'stub'), ('core.rules', '1'), ('core.rules', '2'),
                                   ('core.rules', '0'), ('devices.unknown', 'maybe'), ('no.such', 'x'),
-                                  ('devices.unknown', '')])
+                                  ('devices.unknown', ''), ('requests.timeout', '1'),
+                                  ('requests.timeout', '3600'), ('requests.timeout', '30'),
+                                  ('requests.timeout', rng.choice(['0', '3601', '01', '1.5', '', '-1', ' 7']))])
         return self.command('SetPolicy', {'Name': name, 'Value': value})
 
     def own_command(self):
-        """AdoptPolicy and Tick as a stranger might forge them, and as agents send them."""
+        """What agents send, as a stranger might forge it: without their source, without an epoch, with
+        both and about what was never asked."""
         rng = self.rng
         headers = rng.choice([[], [('kinlog_epoch', b'1;00112233445566778899aabbccddeeff')]])
         source = rng.choice([self.site.source, '/hr'])
-        method, values = 'AdoptPolicy', {'Name': 'devices.unknown', 'Value': rng.choice(['stub', 'refuse']),
-                                         'Revision': rng.randint(1, 12)}
-        if rng.random() < 0.2:
-            values.update(rng.choice([{'Revision': 0}, {'Name': 'no.such'}, {'Value': 'x'},
-                                      {'Revision': Raw('9007199254740993')}]))
-        if rng.random() < 0.3:
-            method, values = 'Tick', {}
+        partition = rng.randrange(self.shards)
+        method, values = self.forged()
+        if method == 'Tick':
             headers = rng.choice([[], [('kinlog_epoch', b'no epoch of anyone')]])
-        return self.command(method, values, source=source, more=headers,
-                            partition=rng.randrange(self.shards))
+        elif method != 'AdoptPolicy' and rng.random() < 0.7:
+            partition = None
+        trusted = headers and source == self.site.source
+        return self.command(method, values, source=source, more=headers, partition=partition,
+                            attributes=OF_AGENTS if trusted else None)
+
+    def forged(self):
+        """(method, values)"""
+        rng = self.rng
+        method = rng.choice(['AdoptPolicy', 'AdoptPolicy', 'Tick', *model.conversations.COMMANDS])
+        if method == 'Tick':
+            return method, {}
+        if method == 'AdoptPolicy':
+            values = {'Name': 'devices.unknown', 'Value': rng.choice(['stub', 'refuse']),
+                      'Revision': rng.randint(1, 12)}
+            changes = [{'Revision': 0}, {'Name': 'no.such'}, {'Value': 'x'}, {'Revision': Raw('9007199254740993')}]
+        else:
+            # Of requests, and of associations that needed none; not always with their object.
+            known = [(thing.id, thing.restore) for shard in self.site.shards
+                     for things in (shard.requests, shard.associations) for thing in things.values()]
+            request, number = rng.choice(known) if known and rng.random() < 0.8 else \
+                ('%d-%d' % (rng.randrange(6), rng.choice([900, 2 ** 53 - 1])), rng.choice(DEVICES))
+            values = {'Request': request,
+                      'Object': 'device:%d' % (number if rng.random() < 0.7 else rng.choice(DEVICES))}
+            changes = [{'Request': rng.choice(['x', '1-', '01-1', '1-0', '4294967296-1', '1-9007199254740992'])},
+                       {'Object': rng.choice(['policy', 'device:0', 'device:01', 'device:4294967296', 'device/1'])}]
+        if method == 'RequestReference':
+            values = {**values, 'Kind': 'association'}
+            changes += [{'Kind': 'replication'}, {'Kind': 1}]
+        if method == 'RefuseReference':
+            values.update(ReturnValue=rng.choice([-2147217406, 5, 0]), Description='no')
+            changes += [{'Description': ''}, {'ReturnValue': 2 ** 31}]
+        if rng.random() < 0.2:
+            values.update(rng.choice(changes))
+        return method, values
 
     def good_command(self):
         """(method, values) that mostly succeeds."""
         rng = self.rng
         method = rng.choices(
             ['CreateRelationship', 'AddSource', 'RemoveSource', 'AddType', 'RemoveType',
-             'DeleteRelationship', 'RegisterDevice', 'RemoveDevice'], [30, 10, 14, 8, 8, 6, 20, 4])[0]
-        known = [number for shard in self.site.shards for number in shard.devices]
-        device = rng.choice(known) if known and rng.random() < 0.7 else rng.choice(DEVICES)
+             'DeleteRelationship', 'RegisterDevice', 'RemoveDevice', 'association'],
+            [18, 6, 10, 5, 5, 5, 12, 6, 65])[0]
+        if method == 'association':
+            return self.association_command()
+        device = self.some_device()
         if method in model.INSTANCE_METHODS and rng.random() < 0.8 and not any(
                 shard.relationships for shard in self.site.shards):
             method = 'CreateRelationship'
         if method == 'RegisterDevice':
             return method, self.device(rng.choice(DEVICES))
         if method == 'RemoveDevice':
-            return method, {'ResourceID': device}
+            referred = [number for shard in self.site.shards for number, _ in shard.references]
+            device = rng.choice(referred) if referred and rng.random() < 0.3 else device
+            return method, rng.choice([{'ResourceID': device}, {'ResourceID': device, 'Force': True},
+                                       {'ResourceID': device, 'Force': False}])
         if method == 'CreateRelationship':
             values = {'MachineResourceId': device, 'UserAccountName': self.user(),
                       'SourceId': self.source_ids()}
@@ -227,6 +330,101 @@ class Generator:
         elif method != 'DeleteRelationship':
             values['TypeId'] = rng.choice([1, [1], [1, 1]])
         return method, values
+
+    def talk(self):
+        """(method, values) that gives shards something to talk about."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.1:
+            return 'RemoveDevice', {'ResourceID': self.some_device(), 'Force': True}
+        if kind < 0.2:
+            return 'RegisterDevice', self.device(rng.choice(DEVICES))
+        return self.association_command()
+
+    def association_command(self):
+        """(method, values)"""
+        rng = self.rng
+        rows = [row for shard in self.site.shards for row in shard.associations.values()]
+        method = rng.choices(
+            ['AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
+             'life'], [6, 10, 8, 5, 4, 12] if rows else [9, 12, 1, 1, 2, 1])[0]
+        if method in model.associations.ADDING:
+            source, restore = self.some_device(), self.some_device()
+            if rows and rng.random() < 0.3:
+                row = rng.choice(rows)
+                source, restore = row.source, rng.choice([row.restore, restore])
+            values = {'SourceClientResourceID': source, 'RestoreClientResourceID': restore}
+            if method == 'AddAssociationEx':
+                values['MigrationBehavior'] = rng.choice([0, 1, 1, 1, 2])
+            if values.get('MigrationBehavior') or rng.random() < 0.4:
+                values['UserNames'] = self.user_entries()
+            return method, values
+        row = rng.choice(rows) if rows and rng.random() < 0.9 else None
+        if method == 'life':
+            method = self.next_in_life(row)
+        values = self.meant(row)
+        if method == 'StartCapture':
+            if 'MigrationID' not in values and rng.random() < 0.5:
+                values.pop('RestoreClientResourceID', None)
+            values['StorePath'] = rng.choice(STORES[:1] * 3 + STORES)
+        if method == 'ChangeAssociation':
+            for name, chance in (('AddUserNames', 0.5), ('RemoveUserNames', 0.4)):
+                if rng.random() < chance:
+                    values[name] = self.user_entries()
+            if rng.random() < 0.5:
+                values['MigrationBehavior'] = rng.choice([0, 1, 1, 2, None])
+        return method, values
+
+    def some_device(self):
+        """Mostly one that is known."""
+        known = [number for shard in self.site.shards for number in shard.devices]
+        return self.rng.choice(known if known and self.rng.random() < 0.8 else DEVICES)
+
+    def next_in_life(self, row):
+        """What a migration comes to next, mostly."""
+        rng = self.rng
+        never = model.associations.NEVER
+        if row is None or rng.random() < 0.3:
+            return rng.choice(['CompleteCapture', 'CompleteRestore', 'DeleteStore'])
+        if row.store_path is None:
+            return 'StartCapture'
+        if row.created == never:
+            return 'CompleteCapture'
+        return 'CompleteRestore' if row.released == never else 'DeleteStore'
+
+    def meant(self, row):
+        """MigrationID, or both devices, or all three, of this association or of none."""
+        rng = self.rng
+        if row:
+            identity, source, restore = row.id, row.source, row.restore
+        else:
+            identity = rng.choice(['0-2', '1-5', '7-900', '4294967295-9007199254740991'])
+            source, restore = rng.choice(DEVICES), rng.choice(DEVICES)
+        pair = {'SourceClientResourceID': source, 'RestoreClientResourceID': restore}
+        choice = rng.random()
+        if choice < 0.4:
+            return {'MigrationID': identity}
+        if choice < 0.8:
+            return pair
+        both = {'MigrationID': identity, **pair}
+        if rng.random() < 0.4:
+            both[rng.choice(list(pair))] = rng.choice(DEVICES)
+        if rng.random() < 0.3:
+            del both[rng.choice(list(pair))]
+        return both
+
+    def user_entries(self):
+        """People, each once; a list may be empty, which counts as none."""
+        rng = self.rng
+        if rng.random() < 0.005:
+            return [{'UserName': 'a\\u%d' % number} for number in range(1000)]
+        entries = []
+        for spellings in rng.sample(USERS, rng.choice([0, 1, 1, 1, 2, 3])):
+            entry = {'UserName': rng.choice(spellings)}
+            if rng.random() < 0.4:
+                entry['LocaleID'] = rng.choice([0, 1033, 4294967295, None])
+            entries.append(entry)
+        return entries
 
     def device(self, number):
         rng, values = self.rng, {'ResourceID': number, 'Name': self.rng.choice(NAMES)}
@@ -314,38 +512,39 @@ class Generator:
         rng = self.rng
         if rng.random() < 0.3:
             return rng.choice([0, 1, 2, 3, 9999999999999999999])
-        command = model.Command('x', 'x')
-        command.method = method
-        try:
-            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
-        except model.Fault:
+        command = understood(method, values)
+        if command is None:
             return 0
         shard = self.site.shards[self.site.shards[0].shard_of(command)]
-        return shard.aggregate(command, model.Record(0, 0, 0, None, None, []))[2] or 0
+        return shard.aggregate(command)[2] or 0
 
     def key_and_partition(self, method, values):
         rng = self.rng
-        command = model.Command('x', 'x')
-        command.method = method
         partition = rng.randrange(self.shards)
         key = b'policy' if method.endswith('Policy') else None
-        try:
-            command.values = model.check_data(method, model.kinlog_json.parse(json.dumps(values).encode()))
-            partition = self.site.shards[partition].shard_of(command)
-            number = values.get('MachineResourceId', values.get('ResourceID'))
-            if 'RelationshipResourceID' in command.values:
-                row = self.site.shards[partition].relationships.get(command.values['RelationshipResourceID'])
-                number = row.device if row else None
-            if number is not None:
-                key = b'device:%d' % number
-        except (model.Fault, TypeError):
-            pass
+        command = understood(method, values)
+        if command is not None:
+            shard = self.site.shards[self.site.shards[partition].shard_of(command)]
+            partition, key = shard.number, self.right_key(shard, command) or key
         if rng.random() < 0.1:
             key = rng.choice([None, b'', b'policy', b'device:1', b'device:01', b'device:4294967296',
                               b'\xff\x00', b'somebody\\else'])
         if self.misplacing and rng.random() < 0.08:
             partition = rng.randrange(self.shards)
         return key, partition
+
+    @staticmethod
+    def right_key(shard, command):
+        """What a careful sender would take, or None."""
+        values = command.values
+        if command.method in model.conversations.TO_OBJECT:
+            return values['Object'].encode()
+        number = next((values[name] for name in ('MachineResourceId', 'ResourceID', 'SourceClientResourceID')
+                       if name in values), None)
+        if 'RelationshipResourceID' in values:
+            row = shard.relationships.get(values['RelationshipResourceID'])
+            number = row.device if row else None
+        return b'device:%d' % number if number is not None else None
 
     def data(self, values, style=None):
         """The JSON text of parameters, freely spelled."""
@@ -467,6 +666,17 @@ class Generator:
                     return {'nothing': 1}
             elif rng.random() < 0.15:
                 values[rng.choice(['Unknown', 'machine_resource_id', 'Tyr\u0131'])] = rng.choice([1, None, {}])
+            elif name in ('UserNames', 'AddUserNames', 'RemoveUserNames'):
+                values[name] = self.wrong_users()
+            elif name == 'MigrationID':
+                values[name] = rng.choice(['', 'x', '1', '1-', '-1', '01-1', '1-01', '1-0', '4294967296-1', '1-2 ',
+                                           '1-9007199254740992', '0-' + '9' * 300, 7, None])
+            elif name == 'StorePath':
+                values[name] = rng.choice(['', 'x' * 1025, 7, None, ['x']])
+            elif name == 'MigrationBehavior':
+                values[name] = rng.choice([3, -1, '1', Raw('0.5'), [1], None])
+            elif name == 'Force':
+                values[name] = rng.choice([1, 0, 'true', 'false', [True], {}])
             elif name in ('UserAccountName', 'UniqueUserName'):
                 values[name] = rng.choice(BAD_USERS + [7, None, ['a\\b']])
             elif name == 'SourceId':
@@ -482,6 +692,18 @@ class Generator:
             else:
                 values[name] = rng.choice(numbers + [None])
         return values
+
+    def wrong_users(self):
+        rng = self.rng
+        one, two = rng.choice(USERS)[:2]
+        if rng.random() < 0.1:
+            return [{'UserName': 'a\\u%d' % number} for number in range(rng.choice([1001, 10_000]))]
+        return rng.choice([
+            [{'UserName': one}, {'UserName': two}], [{'UserName': one}, {'UserName': one, 'LocaleID': 7}],
+            [{'UserName': rng.choice(BAD_USERS)}], [{'UserName': one}, {'LocaleID': 1}], [{}], [one], [None], one,
+            {'UserName': one}, [{'UserName': one, 'LocaleID': rng.choice([-1, 4294967296, '1', Raw('0.5'), [1]])}],
+            [{'UserName': None}], [{'UserName': one, 'Other': 1}], [{'UserName': one, 'username': two}], [[]],
+            [{'UserName': one, 'LocaleID': None, 'localeid': None}], 7, None])
 
     def wrong_attribute(self):
         """A command with one bad attribute; id and source are known."""

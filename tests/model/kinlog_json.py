@@ -180,5 +180,6 @@ def dump(value):
 
 
 def canonical(value):
-    """RFC 8785 of strings, integers and lists of them: all that device commands hold."""
-    return dump(value).encode('utf-8')
+    """RFC 8785 of strings, integers, booleans, lists, and objects with plain names: all that device
+    commands hold."""
+    return json.dumps(value, ensure_ascii=False, separators=(',', ':'), sort_keys=True).encode('utf-8')

@@ -11,175 +11,35 @@
 #   site.views()
 #
 # Free text (ExtendedStatus.Description, Reason) is not the model's business, but chains cover it. So a
-# Site may be given hints (class Hints): asked for the text, and for the optional headers of the agent's
-# own commands, where the other side has made up its mind. Without hints both are at their defaults.
+# Site may be given hints (class Hints): asked for the text, where the other side has made up its mind.
+#
+# Commands of one shard to another (.commands) go nowhere by themselves: whoever writes the stream puts
+# them into their partitions, in any order, more than once or not at all.
+#
+# Devices, relationships, policies and the pipeline stand here, associations.py and conversations.py are
+# two more parts of a shard, kinlog_parts.py is what all three stand on.
 #
 # Where the description leaves a choice, a comment that begins with READING says what was chosen.
 #
 # SPDX-License-Identifier: Apache-2.0
-import base64
-import calendar
 import hashlib
 import hmac
 import re
 import struct
-import time
-import unicodedata
 
+import associations
+import conversations
 import kinlog_json
-
-SLOTS = 240
-RULES = 1
-INVALID_PARAMETER = -2147217400
-NOT_FOUND = -2147217406
-ACCESS_DENIED = -2147217405
-NOT_SUPPORTED = -2147217396
-OTHER_FAILURE = -2147217407
-STALE_VERSION = 40003
-HEADERS_MAX = 64 * 1024
-ATTRIBUTE_MAX = 255
-TRACESTATE_MAX = 512
-RECORDS_WITHOUT_EVENT = 10_000
-HOUR_MS = 3_600_000
-ANSWER_EVENTS_MAX = 100
-UINT32_MAX = 2 ** 32 - 1
-
-
-# ---- small parts -----------------------------------------------------------------------
-
-def murmur2(data):
-    """Kafka's default partitioner's hash, before masking."""
-    m, mask = 0x5bd1e995, 0xffffffff
-    h = 0x9747b28c ^ len(data)
-    whole = len(data) & ~3
-    for (k,) in struct.iter_unpack('<I', data[:whole]):
-        k = k * m & mask
-        k ^= k >> 24
-        h = (h * m & mask) ^ (k * m & mask)
-    rest = data[whole:]
-    if rest:
-        h = (h ^ int.from_bytes(rest, 'little')) * m & mask
-    h ^= h >> 13
-    h = h * m & mask
-    return h ^ h >> 15
-
-
-def slot_of_key(key):
-    return (murmur2(key) & 0x7fffffff) % SLOTS
-
-
-def base64url(data):
-    return base64.urlsafe_b64encode(data).rstrip(b'=').decode('ascii')
-
-
-def rfc3339(time_ms):
-    seconds, ms = divmod(time_ms, 1000)
-    return time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds)) + '.%03dZ' % ms
-
-
-def cim_datetime(time_ms):
-    seconds, ms = divmod(time_ms, 1000)
-    return time.strftime('%Y%m%d%H%M%S', time.gmtime(seconds)) + '.%03d000+000' % ms
-
-
-_RFC3339 = re.compile(r'(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))',
-                      re.ASCII | re.IGNORECASE)
-
-
-def parse_rfc3339(text):
-    """Milliseconds since 1970, cut; None if text is no RFC 3339 time. Second 60 counts as 59.999."""
-    match = _RFC3339.fullmatch(text)
-    if not match:
-        return None
-    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
-    zone_hour, zone_minute = int(match[9] or 0), int(match[10] or 0)
-    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(year or 4, month)[1] and hour < 24
-            and minute < 60 and second <= 60 and zone_hour < 24 and zone_minute < 60):
-        return None
-    ms = int(((match[7] or '') + '000')[:3])
-    if second == 60:
-        second, ms = 59, 999
-    seconds = calendar.timegm((year, month, day, hour, minute, second))
-    offset = (zone_hour * 60 + zone_minute) * 60 * (-1 if match[8] == '-' else 1)
-    return (seconds - offset) * 1000 + ms
-
-
-# White_Space of the Unicode Character Database.
-BLANKS = frozenset(chr(c) for c in (*range(9, 14), 0x20, 0x85, 0xa0, 0x1680, *range(0x2000, 0x200b),
-                                    0x2028, 0x2029, 0x202f, 0x205f, 0x3000))
-FORBIDDEN = frozenset(('Cc', 'Cf', 'Zl', 'Zp', 'Cs', 'Cn'))
-
-
-def user_name_fits(name):
-    """Decision D6. Python 3.11 knows Unicode 14, rules 1 pin 15.0: the two differ only in code points
-    that 15.0 has added, which callers keep out of their way."""
-    if len(name.encode('utf-8')) > 256 or name.count('\\') != 1:
-        return False
-    for half in name.split('\\'):
-        if not half or half[0] in BLANKS or half[-1] in BLANKS:
-            return False
-    return not any(unicodedata.category(char) in FORBIDDEN for char in name)
-
-
-def fold_user_name(name):
-    folded = unicodedata.normalize('NFC', name).casefold()
-    return unicodedata.normalize('NFC', folded).encode('utf-8')
-
-
-def has_control(text):
-    return any(unicodedata.category(char) == 'Cc' for char in text)
+from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
+                          INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
+                          RESOURCE, RULES, SEQUENCE_MAX, SLOTS, STALE_VERSION, TRACESTATE_MAX, UINT32_MAX,
+                          Fault, Rejected, Unchanged, ascii_lower, base64url, boolean, cim_datetime, extended_status,
+                          fold_user_name, has_control, integer_between, list_of, one_or_list_of, or_null,
+                          parse_rfc3339, rfc3339, slot_of_key, text_between, user_name)
 
 
 # ---- commands: members in declared order, each with its check --------------------------
 
-class Fault(Exception):
-    """A command's data does not fit; parameter is the member to name, or None."""
-
-    def __init__(self, parameter):
-        super().__init__(parameter)
-        self.parameter = parameter
-
-
-def integer_between(low, high):
-    def check(node):
-        value = kinlog_json.integer(node.value) if node.kind == 'number' else None
-        if value is None or not low <= value <= high:
-            raise ValueError
-        return value
-    return check
-
-
-def text_between(low, high):
-    def check(node):
-        if node.kind != 'string' or not low <= len(node.value) <= high:
-            raise ValueError
-        return node.value
-    return check
-
-
-def list_of(item, low, high):
-    def check(node):
-        if node.kind != 'array' or not low <= len(node.value) <= high:
-            raise ValueError
-        return [item(node) for node in node.value]
-    return check
-
-
-def one_or_list_of(item, high):
-    """A number counts as the list of that number."""
-    def check(node):
-        return list_of(item, 1, high)(node) if node.kind == 'array' else [item(node)]
-    return check
-
-
-def user_name(node):
-    name = text_between(3, 256)(node)
-    if not user_name_fits(name):
-        raise ValueError
-    return name
-
-
-RESOURCE = integer_between(1, UINT32_MAX)
 SOURCES = one_or_list_of(integer_between(1, 9), 64)
 TYPES = one_or_list_of(integer_between(1, 1), 64)
 POLICY_NAME = text_between(1, 64)
@@ -198,17 +58,16 @@ COMMANDS = {
                        ('ClientType', integer_between(0, UINT32_MAX), False),
                        ('MACAddresses', list_of(text_between(1, 64), 0, 32), False),
                        ('Domain', text_between(1, 256), False)],
-    'RemoveDevice': [('ResourceID', RESOURCE, True)],
+    'RemoveDevice': [('ResourceID', RESOURCE, True), ('Force', boolean, False)],
     'SetPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True)],
     'AdoptPolicy': [('Name', POLICY_NAME, True), ('Value', POLICY_VALUE, True),
-                    ('Revision', integer_between(1, 2 ** 53 - 1), True)],
+                    ('Revision', integer_between(1, SEQUENCE_MAX), True)],
     'Tick': [],
+    **associations.COMMANDS,
+    **conversations.COMMANDS,
 }
 INSTANCE_METHODS = ('AddSource', 'RemoveSource', 'AddType', 'RemoveType', 'DeleteRelationship')
-
-
-def ascii_lower(text):
-    return ''.join(chr(ord(c) + 32) if 'A' <= c <= 'Z' else c for c in text)
+AGENTS_ONLY = ('AdoptPolicy', 'Tick', *conversations.COMMANDS)
 
 
 def missing_target(method, given):
@@ -245,7 +104,7 @@ def check_data(method, node):
     if sorted(name for name, _ in node.value) == ['payload', 'schema']:
         raise Fault(None)
     given = {name: member for name, member in given.items() if member.kind != 'null'}
-    lacking = missing_target(method, given)
+    lacking = missing_target(method, given) or associations.missing_side(method, given)
     values = {}
     for name, check, required in COMMANDS[method]:
         if name == lacking or name in twice or (required and name not in given):
@@ -255,6 +114,7 @@ def check_data(method, node):
                 values[name] = check(given[name])
             except ValueError:
                 raise Fault(name) from None
+    associations.check_together(method, values)
     if unknown:
         raise Fault(None)
     return values
@@ -532,21 +392,23 @@ class Event:
         return chain
 
 
-def extended_status(operation, parameter, status):
-    return {'Description': '', 'Operation': operation or '-', 'ParameterInfo': parameter,
-            'StatusCode': status}
-
-
 class Receipt:
-    """All events of one command, from which its answer is made again."""
+    """All events of one command, from which its answer is made again. A command that asked another
+    shard is answered once there is a conclusion: an event that some other command has caused."""
 
-    def __init__(self, command, offset, time_ms, reply_to, events):
-        self.offset, self.time_ms, self.reply_to, self.events = offset, time_ms, reply_to, events
+    def __init__(self, command, offset, reply_to, events):
+        self.offset, self.reply_to, self.events, self.conclusion = offset, reply_to, events, None
         self.id, self.source, self.type, self.method = command.id, command.source, command.type, \
             command.method
         self.correlation = command.attributes['correlationid'] or command.id
         self.traces = [(name, command.attributes[name]) for name in ('traceparent', 'tracestate')
                        if command.attributes[name] is not None]
+
+    def waits(self):
+        return self.events[-1].type == 'AssociationRequested' and self.conclusion is None
+
+    def all_events(self):
+        return self.events + ([self.conclusion] if self.conclusion else [])
 
 
 def deprecated_source(event):
@@ -558,17 +420,22 @@ def deprecated_source(event):
 
 def answer_value(receipt, shard):
     """A pure function of the command's events."""
-    events, last = receipt.events, receipt.events[-1]
+    events = receipt.all_events()
+    last = events[-1]
     outcome, value, version, out, status = 'accepted', 0, last.sequence, {}, None
     if last.type == 'CommandRejected':
         outcome, value = last.data['Outcome'], last.data['ReturnValue']
     elif last.type == 'CommandUnchanged':
         outcome, out = 'unchanged', last.data['Out']
-    if last.type in ('CommandRejected', 'CommandUnchanged'):
+    elif last.type == 'RequestRefused':
+        outcome, value = 'refused', last.data['ReturnValue']
+    if last.type in ('CommandRejected', 'CommandUnchanged', 'RequestRefused'):
         version, status = last.data['Version'], last.data['ExtendedStatus']
     else:
         if receipt.method == 'CreateRelationship':
             out = {'RelationshipResourceID': last.data['RelationshipResourceID']}
+        elif receipt.method in associations.ADDING:
+            out = {'MigrationID': last.data['MigrationID']}
         elif last.type == 'PolicyChanged':
             out = {'Revision': last.data['Revision']}
         if any(deprecated_source(event) for event in events):
@@ -587,22 +454,8 @@ class Hints:
         """The free text of an event: of ExtendedStatus.Description or of Reason."""
         return ''
 
-    def own_command(self, target, headers):
-        """The headers of the next command of the agent's own to that shard; headers: the model's."""
-        return headers
-
 
 # ---- one shard -------------------------------------------------------------------------
-
-class Rejected(Exception):
-    def __init__(self, value, parameter):
-        super().__init__(value, parameter)
-        self.value, self.parameter = value, parameter
-
-
-class Unchanged(Exception):
-    """The command is fine and there is nothing to do."""
-
 
 class Relationship:
     def __init__(self, data, version):
@@ -623,15 +476,13 @@ class Policy:
         self.data, self.version = dict(data), version
 
 
-POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1'}
-POLICY_VALUES = {'devices.unknown': ('refuse', 'stub'), 'core.rules': ('1',)}
+POLICY_DEFAULTS = {'devices.unknown': 'refuse', 'core.rules': '1', 'requests.timeout': '30'}
+# READING: a number of seconds is written in one way only, without leading zeros.
+POLICY_VALUES = {'devices.unknown': ('refuse', 'stub'), 'core.rules': ('1',),
+                 'requests.timeout': [str(seconds) for seconds in range(1, 3601)]}
 
 
-def or_null(items):
-    return list(items) if items else None
-
-
-class Shard:
+class Shard(associations.Associations, conversations.Conversations):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -642,6 +493,11 @@ class Shard:
         self.pairs = {}          # (ResourceID, folded name) -> Relationship
         self.created = {}        # slot -> how many relationships were ever created there
         self.policies = {}       # name -> Policy
+        self.associations = {}   # (source, restore) -> Association
+        self.requests = {}       # id -> Request, of this shard to others
+        self.references = set()  # (ResourceID, id of the request), to devices of this shard
+        self.released_early = set()  # the same, where the release came first
+        self.concluded_now = []  # requests that the command at hand has concluded
         self.revision = 0
         self.core_time = 0
         self.position = site.start_offset - 1  # offset of the record of the last event
@@ -665,8 +521,9 @@ class Shard:
         hint = self.site.hints.description
         if 'Reason' in data and event_type == 'RecordDeadLettered':
             data['Reason'] = hint(self.number, sequence, 'Reason')
-        if data.get('ExtendedStatus'):
-            data['ExtendedStatus']['Description'] = hint(self.number, sequence, 'Description')
+        for described in (data, data.get('ExtendedStatus') or {}):
+            if described.get('Description') == '':
+                described['Description'] = hint(self.number, sequence, 'Description')
         event = Event(sequence, event_type, key, attributes, data)
         self.chain = event.seal(self.chain)
         self.events.append(event)
@@ -707,28 +564,35 @@ class Shard:
                     'ce_replyto': unless(reply_to, self.site.replies),
                     'ce_traceparent': attributes['traceparent'],
                     'ce_tracestate': attributes['tracestate']}
-            events.append(self.append(event_type, key, subject, data, now, more))
-        receipt = Receipt(command, record.offset, now, reply_to, events)
+            events.append(self.append(event_type, key or self.own_key(record), subject, data, now, more))
+        receipt = Receipt(command, record.offset, reply_to, events)
         self.receipts.setdefault((command.source, command.id), {})[content] = receipt
-        self.answer(receipt, record, repeated=False)
+        if events[-1].type == 'AssociationRequested':
+            self.requests[events[-1].data['MigrationID']].receipt = receipt
+        self.answer(receipt, record.header('kinlog_forwarded'), repeated=False)
+        for request in self.concluded_now:
+            self.answer(request.receipt, None, repeated=False)
+        self.concluded_now = []
+        self.send(events)
 
-    def answer(self, receipt, record, repeated):
-        if receipt.reply_to == '-':
+    def answer(self, receipt, forwarded, repeated):
+        """forwarded: the header of this delivery; one of a command that waited is long past."""
+        if receipt.reply_to == '-' or receipt.waits():
             return
+        last = receipt.all_events()[-1]
         headers = [('ce_specversion', '1.0'), ('content-type', 'application/json'),
                    ('ce_id', '%d-%d' % (self.number, receipt.offset)), ('ce_source', self.site.source),
-                   ('ce_type', 'kinlog.Answer.v1'), ('ce_time', rfc3339(receipt.time_ms)),
+                   ('ce_type', 'kinlog.Answer.v1'), ('ce_time', last.attributes['ce_time']),
                    ('ce_causationid', receipt.id), ('ce_causationsource', receipt.source),
                    ('ce_correlationid', receipt.correlation)]
         headers += [('ce_' + name, value) for name, value in receipt.traces]
         # READING: a forged one that no agent would write (long, or with what is not visible) stays out.
-        forwarded = record.header('kinlog_forwarded') or b''
-        if re.fullmatch(b'[!-~]{1,64}', forwarded):
+        if re.fullmatch(b'[!-~]{1,64}', forwarded or b''):
             headers.append(('kinlog_forwarded', forwarded.decode('ascii')))
         if repeated:
             headers.append(('ce_repeated', 'true'))
         self.answers.append({'shard': self.number, 'topic': receipt.reply_to, 'partition': self.number,
-                             'key': receipt.events[-1].key, 'headers': headers,
+                             'key': last.key, 'headers': headers,
                              'value': answer_value(receipt, self.number)})
 
     # -- one record ----------------------------------------------------------------------
@@ -772,7 +636,9 @@ class Shard:
             return
         known = self.receipts.get((command.source, command.id))
         if known and content in known:
-            self.answer(known[content], record, repeated=True)
+            self.answer(known[content], record.header('kinlog_forwarded'), repeated=True)
+            if command.method == 'RequestReference':
+                self.send(known[content].events)
             return
         try:
             outcome = 'conflict' if known else 'refused'
@@ -785,17 +651,15 @@ class Shard:
             if drafts is None:
                 return
         except Rejected as rejected:
-            key, subject, version = self.aggregate(command, record)
+            key, subject, version = self.aggregate(command)
             data = {'Command': command.type, 'Outcome': outcome, 'ReturnValue': rejected.value,
                     'Version': version,
                     'ExtendedStatus': extended_status(command.method, rejected.parameter,
                                                       rejected.value)}
             drafts = [('CommandRejected', key, subject, data)]
         except Unchanged:
-            drafts = [self.unchanged(command, record)]
+            drafts = [self.unchanged(command)]
         self.append_all(command, record, now, content, drafts)
-        if drafts[0][0] == 'PolicyChanged' and command.method == 'SetPolicy':
-            self.announce_policy(command, record, now)
 
     def check_envelope(self, command, record):
         """READING: attributes go before the limit of key and headers, so that one that is far too long
@@ -828,22 +692,14 @@ class Shard:
                               'headers': headers})
         self.site.append(target, record.timestamp_ms, record.key, record.value, headers)
 
-    def announce_policy(self, command, record, now):
-        """AdoptPolicy to every other shard, after PolicyChanged by SetPolicy."""
-        event = self.events[-1]
-        for target in range(self.site.shard_count):
-            if target == self.number:
-                continue
-            headers = [('ce_specversion', '1.0'), ('content-type', 'application/json'),
-                       ('ce_id', event.attributes['ce_id']), ('ce_source', self.site.source),
-                       ('ce_type', 'kinlog.AdoptPolicy.v1'), ('ce_time', rfc3339(now)),
-                       ('ce_correlationid', command.attributes['correlationid'] or command.id),
-                       ('ce_replyto', '-'), ('kinlog_epoch', '0;')]
-            headers = [(name, value.encode()) for name, value in headers]
-            headers = self.site.hints.own_command(target, headers)
-            value = kinlog_json.dump(event.data).encode('utf-8')
-            self.commands.append({'to': target, 'key': b'policy', 'headers': headers, 'value': value})
-            self.site.append(target, record.timestamp_ms, b'policy', value, headers)
+    def send(self, events):
+        """What the events tell other shards."""
+        for event in events:
+            for shard, key, method, identity, data, answered in self.follow_ups(event):
+                headers = [('ce_id', identity), ('ce_source', self.site.source),
+                           ('ce_type', 'kinlog.%s.v1' % method)] + ([] if answered else [('ce_replyto', '-')])
+                self.commands.append({'from': self.number, 'to': shard, 'key': key, 'value': data.encode(),
+                                      'headers': [(name, value.encode()) for name, value in headers]})
 
     # -- who is meant --------------------------------------------------------------------
 
@@ -852,7 +708,15 @@ class Shard:
         values = command.values
         if command.method in ('AdoptPolicy', 'Tick'):
             return self.number
-        if command.method == 'SetPolicy':
+        if command.method in conversations.TO_OBJECT:
+            slot = slot_of_key(values['Object'].encode())
+        elif command.method in conversations.COMMANDS:
+            slot = conversations.asking_shard(values['Request'])
+        elif 'MigrationID' in values:
+            slot = conversations.asking_shard(values['MigrationID'])
+        elif command.method in associations.COMMANDS:
+            slot = slot_of_key(b'device:%d' % values['SourceClientResourceID'])
+        elif command.method == 'SetPolicy':
             slot = slot_of_key(b'policy')
         elif command.method in INSTANCE_METHODS and 'RelationshipResourceID' in values:
             slot = (values['RelationshipResourceID'] - 1) % SLOTS
@@ -878,14 +742,14 @@ class Shard:
             raise Rejected(NOT_FOUND, 'RelationshipResourceID')
         return row
 
-    def aggregate(self, command, record):
+    def aggregate(self, command):
         """(key, subject, present version) of what a refused or idle command is about.
 
         READING: a relationship that does not exist leaves its device as the subject, without version.
         The subject of an unknown policy name is absent: the name is the sender's text."""
         values, method = command.values, command.method
         if values is None or method == 'Tick':
-            return self.own_key(record), None, None
+            return None, None, None
         if method in ('SetPolicy', 'AdoptPolicy'):
             name = values['Name']
             policy = self.policies.get(name)
@@ -895,13 +759,17 @@ class Shard:
             device = self.devices.get(values['ResourceID'])
             number = values['ResourceID']
             return 'device:%d' % number, 'device/%d' % number, device.version if device else None
+        if method in associations.COMMANDS:
+            return self.association_place(method, values)
+        if method in conversations.COMMANDS:
+            return self.conversation_place(method, values)
         row = self.meant(method, values)
         if row is not None:
             return self.place(row) + (row.version,)
         number = values.get('MachineResourceId', values.get('ResourceID'))
         if number is not None:
             return 'device:%d' % number, 'device/%d' % number, None
-        return self.own_key(record), None, None
+        return None, None, None
 
     def meant(self, method, values):
         """The relationship of a command that may be refused, or None."""
@@ -914,7 +782,8 @@ class Shard:
 
     @staticmethod
     def own_key(record):
-        """READING: device:<number> without leading zeros, 1 to 2^32-1."""
+        """The record's, where nothing else says a key. READING: device:<number> without leading zeros,
+        1 to 2^32-1."""
         key = record.key or b''
         match = re.fullmatch(rb'device:([1-9][0-9]{0,9})', key)
         if key == b'policy' or (match and int(match[1]) <= UINT32_MAX):
@@ -935,13 +804,17 @@ class Shard:
         if expiry is not None and record.timestamp_ms > expiry:
             raise Rejected(OTHER_FAILURE, 'expirytime')
         epoch = record.header('kinlog_epoch')
-        if method in ('AdoptPolicy', 'Tick') and (command.source != self.site.source or not epoch):
+        if method in AGENTS_ONLY and (command.source != self.site.source or not epoch):
             raise Rejected(ACCESS_DENIED, None)
         if method == 'Tick':
-            if epoch.decode('utf-8', 'replace') != self.site.epoch:
+            if epoch.decode('utf-8', 'replace') != OWNER_EPOCH:
                 raise Rejected(ACCESS_DENIED, None)
-            return None
-        if method in INSTANCE_METHODS:
+            return self.due_requests(record.timestamp_ms) or None
+        if method in conversations.TO_OBJECT:
+            self.check_asking(values['Request'])
+        elif method in associations.COMMANDS:
+            self.check_devices(method, values)
+        elif method in INSTANCE_METHODS:
             self.find(values)
         elif method == 'CreateRelationship':
             if values['MachineResourceId'] not in self.devices and self.policy('devices.unknown') != 'stub':
@@ -956,25 +829,25 @@ class Shard:
             if values['Value'] not in POLICY_VALUES[values['Name']]:
                 raise Rejected(INVALID_PARAMETER, 'Value')
         expected = attributes['expectedversion']
-        if expected is not None and expected != (self.aggregate(command, record)[2] or 0):
+        if expected is not None and expected != (self.aggregate(command)[2] or 0):
             raise Rejected(STALE_VERSION, 'expectedversion')
-        return {'CreateRelationship': self.create_relationship, 'AddSource': self.add_source,
-                'RemoveSource': self.remove_source, 'AddType': self.add_type,
-                'RemoveType': self.remove_type, 'DeleteRelationship': self.delete_relationship,
-                'RegisterDevice': self.register_device, 'RemoveDevice': self.remove_device,
-                'SetPolicy': self.set_policy, 'AdoptPolicy': self.adopt_policy}[method](values, now)
+        decision = re.sub('(?<!^)([A-Z])', r'_\1', method).lower()  # AddSource: add_source
+        return getattr(self, decision)(values, now)
 
     def policy(self, name):
         return self.policies[name].data['Value'] if name in self.policies else POLICY_DEFAULTS[name]
 
-    def unchanged(self, command, record):
-        key, subject, version = self.aggregate(command, record)
+    def unchanged(self, command):
+        key, subject, version = self.aggregate(command)
         values, out, status = command.values, {}, None
         if command.method == 'CreateRelationship':
             out = {'RelationshipResourceID': self.meant(command.method, values).id}
         elif command.method in ('SetPolicy', 'AdoptPolicy'):
             # READING: the shard's present revision over all names, 0 before the first.
             out = {'Revision': self.revision}
+        elif command.method in associations.ADDING:
+            pair = values['SourceClientResourceID'], values['RestoreClientResourceID']
+            out = {'MigrationID': self.associations[pair].id}
         if 3 in values.get('SourceId', ()):
             status = extended_status(command.method, 'SourceId', 0)
         return ('CommandUnchanged', key, subject, {'Command': command.type, 'Out': out,
@@ -1021,9 +894,8 @@ class Shard:
         if number in self.devices:
             device = self.devices[number].data
         else:
-            device = {'ResourceID': number, 'Name': None, 'ClientType': 1, 'MACAddresses': None,
-                      'Domain': None}
-            drafts.append(('DeviceRegistered', key, 'device/%d' % number, dict(device)))
+            drafts = self.stubs(number)
+            device = drafts[0][3]
         drafts.append(('RelationshipCreated', key, 'device/%d/relationship/%d' % (number, identity), {
             'ResourceID': number, 'UniqueUserName': user, 'RelationshipResourceID': identity,
             'ResourceName': device['Name'], 'ResourceClientType': device['ClientType'],
@@ -1070,6 +942,7 @@ class Shard:
         number = values['ResourceID']
         rows = [row for row in self.relationships.values() if row.device == number]
         drafts = [self.deleted(row, 'device_removed') for row in sorted(rows, key=lambda r: r.folded)]
+        drafts += self.associations_of_removed(number, values.get('Force', False))
         return drafts + [('DeviceRemoved', 'device:%d' % number, 'device/%d' % number,
                           {'ResourceID': number})]
 
@@ -1113,9 +986,13 @@ class Shard:
         elif event.type == 'PolicyChanged':
             self.policies[data['Name']] = Policy(data, version)
             self.revision = data['Revision']
+        self.apply_association(event.type, data, version)
+        concluded = self.apply_conversation(event)
+        if concluded is not None:
+            self.concluded_now.append(concluded)
 
     def rows(self):
-        """(relationships, devices, policy).
+        """Each view's rows, in the order of VIEWS.
         READING: ResourceName and ResourceClientType are the device's present ones."""
         relationships = []
         for row in sorted(self.relationships.values(), key=lambda r: (r.device, r.folded)):
@@ -1129,20 +1006,32 @@ class Shard:
                    for _, device in sorted(self.devices.items())]
         policy = [{**policy.data, 'Version': policy.version, 'Shard': self.number}
                   for _, policy in sorted(self.policies.items())]
-        return relationships, devices, policy
+        pairs = [row.row(self.number) for _, row in sorted(self.associations.items())]
+        return relationships, devices, policy, pairs, self.reference_rows(), self.request_rows()
 
 
 # ---- all shards ------------------------------------------------------------------------
 
+VIEWS = ('relationships', 'devices', 'policy', 'associations', 'references', 'requests')
+
+
+OWNER_EPOCH = '1;' + '0' * 32
+
+
+def headers_between(command):
+    """The headers of a record that brings one of Shard.commands to its shard."""
+    return [('ce_specversion', b'1.0'), *command['headers'], ('kinlog_epoch', OWNER_EPOCH.encode())]
+
+
 class Site:
-    """site_key: 32 bytes. reply_allow: topics that replyto may name. epoch: the owner's kinlog_epoch
-    text, for Tick; unknown by default, so that every Tick is refused."""
+    """site_key: 32 bytes. reply_allow: topics that replyto may name. The owner of every shard has the
+    kinlog_epoch OWNER_EPOCH."""
 
     def __init__(self, log_id, site, site_key, shards, prefix='kinlog', reply_allow=(), start_offset=0,
-                 hints=None, epoch=None):
+                 hints=None):
         self.log_id, self.site, self.site_key = log_id, site, site_key
         self.shard_count, self.prefix, self.reply_allow = shards, prefix, tuple(reply_allow)
-        self.start_offset, self.hints, self.epoch = start_offset, hints or Hints(), epoch
+        self.start_offset, self.hints = start_offset, hints or Hints()
         self.source = '/kinlog/%s/%s' % (site, log_id)
         self.replies = prefix + '.replies'
         digest = hashlib.sha256(b'kinlog site key\0' + site_key).digest()
@@ -1168,4 +1057,4 @@ class Site:
     def views(self):
         rows = [shard.rows() for shard in self.shards]
         return {name: [row for shard in rows for row in shard[index]]
-                for index, name in enumerate(('relationships', 'devices', 'policy'))}
+                for index, name in enumerate(VIEWS)}

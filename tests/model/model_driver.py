@@ -45,7 +45,35 @@ def fold_ascii(name):
     return name.lower().encode()
 
 
+def confirm_anything(shard, values, now):
+    """Takes a late confirmation for a repeated one, so that the other shard keeps the reference."""
+    if shard.waiting(values['Request']) is None:
+        raise model.Unchanged
+    return honest_confirm(shard, values, now)
+
+
+def forget_early_releases(shard, event):
+    """Does not note a release that overtook its request."""
+    concluded = honest_apply(shard, event)
+    shard.released_early.clear()
+    return concluded
+
+
+def wait_longer(shard, record_time):
+    """Lets a request live for one millisecond more."""
+    return honest_due(shard, record_time - 1)
+
+
+def established(shard, number):
+    """Overlooks associations that are pending."""
+    return [row for row in honest_of_source(shard, number) if not row.pending]
+
+
 honest_handle = model.Shard.handle
+honest_confirm = model.Shard.confirm_reference
+honest_apply = model.Shard.apply_conversation
+honest_due = model.Shard.due_requests
+honest_of_source = model.Shard.of_source
 WRONG = {
     'last-source': lambda: setattr(model.Shard, 'remove_source', remove_last_source),
     'core-time': lambda: setattr(model.Shard, 'handle', raise_core_time),
@@ -53,6 +81,13 @@ WRONG = {
     'minimum': lambda: model.COMMANDS.update(
         RemoveDevice=[('ResourceID', model.integer_between(0, 2 ** 32), True)]),
     'conflict': lambda: setattr(model.Command, 'content_hash', lambda self, key: 'x'),
+    'late-confirm': lambda: setattr(model.Shard, 'confirm_reference', confirm_anything),
+    'early-release': lambda: setattr(model.Shard, 'apply_conversation', forget_early_releases),
+    'due': lambda: setattr(model.Shard, 'due_requests', wait_longer),
+    'pending': lambda: setattr(model.Shard, 'of_source', established),
+    'answered-early': lambda: setattr(model.Receipt, 'waits', lambda receipt: False),
+    'locale': lambda: setattr(model.associations, 'as_set', lambda users: {
+        model.fold_user_name(user['UserName']) for user in users}),
 }
 
 

@@ -8,14 +8,15 @@
 #   {"op":"record","partition","offset","timestamp","key":base64|null,"value":base64|null,
 #    "headers":[[name, base64|null], ..]}     put at the end of that partition
 #   {"op":"run"}       shards in turn handle all they have, in batches, round after round until
-#                      nothing is left; forwards and AdoptPolicy commands go to the end of their
-#                      partition
+#                      nothing is left; forwards go to the end of their partition, commands to other
+#                      shards are only told: the stream brings them as records, as it pleases
 #   {"op":"restart"}   every shard is closed and opened again from its store
 #   {"op":"rebuild"}   every shard's views and receipts are made anew from its log
 #   {"op":"views"}
 #
 # It answers with lines {"event"|"answer"|"forward"|"dead_letter"|"command"|"views": {..}} and, after
-# each op but open and record, {"done":true}. One process serves all: every open begins anew.
+# each op but open and record, {"done":true}. One process serves all: every open begins anew. The owner of
+# every shard has the epoch `1;` and 32 zeros: a Tick with it in kinlog_epoch is the owner's.
 #
 # Each stream is run with batches of 1, 3 and 100 records, with and without restarts and rebuilds in
 # the middle, over one shard or four. All of these must agree with each other byte for byte, and one
@@ -105,32 +106,21 @@ class Driver:
 
 
 class Taken(model.Hints):
-    """Free text and optional headers as the other side chose them."""
+    """Free text as the other side chose it."""
 
     def __init__(self, output, shards):
         self.events = [[] for _ in range(shards)]
         for event in output['event']:
             self.events[event['shard']].append(event)
-        self.commands = [[c for c in output['command'] if c['to'] == shard] for shard in range(shards)]
 
     def description(self, shard, sequence, member):
         events = self.events[shard]
         try:
             data = json.loads(events[sequence - 1]['data'])
-            text = data['Reason'] if member == 'Reason' else data['ExtendedStatus']['Description']
+            text = (data if member in data else data['ExtendedStatus'])[member]
         except (IndexError, KeyError, TypeError, ValueError):
             return ''
         return text if isinstance(text, str) else ''
-
-    def own_command(self, target, headers):
-        """Id, source and type are the model's; what else the other side puts beside them is its own."""
-        if not self.commands[target]:
-            return headers
-        fixed = dict(headers)
-        taken = [(name, base64.b64decode(value or '')) for name, value in
-                 self.commands[target].pop(0)['headers']]
-        return [(name, fixed[name] if name in ('ce_id', 'ce_source', 'ce_type') else value)
-                for name, value in taken]
 
 
 def blank(value):
@@ -161,7 +151,7 @@ def text_or_none(data):
 def normal(kind, item):
     """What the driver said of one thing, in the form for comparison."""
     item = dict(item)
-    if kind in ('forward', 'dead_letter', 'command'):
+    if kind in ('forward', 'dead_letter'):
         item['headers'] = [[n, '' if n == 'kinlog_reason' else v] for n, v in without_epoch(item['headers'])]
     elif kind in ('event', 'answer'):
         item['headers'] = without_epoch(item['headers'])
@@ -189,18 +179,13 @@ def said_by_model(site):
             'value': kinlog_json.dump(blank(answer['value']))} for answer in shard.answers])
         for kind, things in (('forward', shard.forwards), ('dead_letter', shard.dead_letters)):
             said[kind].append([{**thing, 'headers': raw_headers(thing['headers'])} for thing in things])
-    by_target = [[] for _ in site.shards]
-    for shard in site.shards:
-        for command in shard.commands:
-            by_target[command['to']].append({
-                'to': command['to'], 'key': encode(command['key']), 'value': encode(command['value']),
-                'headers': raw_headers(command['headers'])})
-    said['command'] = by_target
+        said['command'].append([{**command, 'key': encode(command['key']), 'value': encode(command['value']),
+                                 'headers': raw_headers(command['headers'])} for command in shard.commands])
     said['views'] = site.views()
     return said
 
 
-PLACE = {'event': 'shard', 'answer': 'shard', 'forward': 'from', 'dead_letter': 'from', 'command': 'to'}
+PLACE = {'event': 'shard', 'answer': 'shard', 'forward': 'from', 'dead_letter': 'from', 'command': 'from'}
 
 
 def said_by_driver(output, shards):

@@ -16,6 +16,7 @@ sys.path.insert(0, HERE)
 import generator  # noqa: E402
 import kinlog_json  # noqa: E402
 import kinlog_model as model  # noqa: E402
+import kinlog_parts as parts  # noqa: E402
 
 LOG = '00112233445566778899aabbccddeeff'
 KEY = bytes(range(32))
@@ -33,6 +34,17 @@ def send(where, identity, method, data, partition=0, key=None, time=NOW, more=()
     value = data if data is None or isinstance(data, bytes) else json.dumps(data).encode()
     where.append(partition, time, key, value, headers + [(n, v.encode()) for n, v in more])
     where.run()
+
+
+def bring(where, command, time=NOW):
+    """A command of one shard to another reaches it."""
+    where.append(command['to'], time, command['key'], command['value'], model.headers_between(command))
+    where.run()
+
+
+def tick(where, partition, time):
+    send(where, 'tick-%d-%d' % (partition, time), 'Tick', {}, partition, time=time, source=where.source,
+         more=[('ce_replyto', '-'), ('kinlog_epoch', model.OWNER_EPOCH)])
 
 
 def types(shard):
@@ -56,7 +68,7 @@ class Parts(unittest.TestCase):
                            (b'a-little-bit-long-string', -985981536),
                            (b'a-little-bit-longer-string', -1486304829), (b'abc', 479470107),
                            (b'lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8', -58897971)):
-            self.assertEqual(model.murmur2(key), value & 0xffffffff)
+            self.assertEqual(parts.murmur2(key), value & 0xffffffff)
 
     # 2.0, 2e0 and 20e-1 are the integer 2; 1.5 is none; 1e400 is one, far too large.
     def test_integers(self):
@@ -91,11 +103,11 @@ class Parts(unittest.TestCase):
     # Decision D6.
     def test_user_names(self):
         for name in ('a\\b', 'CENTRAL\\001D$', 'x y\\z', 'a\\' + '\u00e9' * 127):
-            self.assertTrue(model.user_name_fits(name), name)
+            self.assertTrue(parts.user_name_fits(name), name)
         for name in generator.BAD_USERS:
-            self.assertFalse(model.user_name_fits(name), name)
+            self.assertFalse(parts.user_name_fits(name), name)
         for spellings in generator.USERS:
-            self.assertEqual(len({model.fold_user_name(name) for name in spellings}), 1, spellings)
+            self.assertEqual(len({parts.fold_user_name(name) for name in spellings}), 1, spellings)
 
 
 class Messages(unittest.TestCase):
@@ -284,6 +296,10 @@ class Messages(unittest.TestCase):
         where = site(4)
         home = model.slot_of_key(b'policy') % 4
         send(where, 'p', 'SetPolicy', {'Name': 'devices.unknown', 'Value': 'stub'}, home, b'policy')
+        self.assertEqual([command['to'] for command in where.shards[home].commands],
+                         [number for number in range(4) if number != home])
+        for command in where.shards[home].commands:
+            bring(where, command)
         self.assertEqual(len(where.views()['policy']), 4)
         self.assertEqual(last(where.shards[home])['Out'], {'Revision': 1})
         shard = where.shards[model.slot_of_key(b'device:7') % 4]
@@ -344,6 +360,604 @@ class Messages(unittest.TestCase):
         self.assertEqual(types(shard)[-1], 'RecordDeadLettered')
 
 
+def users(*names):
+    return [{'UserName': name} for name in names]
+
+
+class Fleet:
+    """Devices in one shard or four, and a short way to say things about associations. Of four shards
+    device 1, 3 and 12 are in shard 1, device 7 in shard 3."""
+
+    def __init__(self, shards=1, devices=(1, 3, 7, 12)):
+        self.site, self.sent = site(shards), 0
+        self.shard = self.site.shards[1 % shards]
+        for number in devices:
+            self.send('RegisterDevice', ResourceID=number, Name='PC')
+
+    def send(self, method, more=(), **values):
+        """One command to the shard it belongs to, which becomes self.shard; returns its answer's value, or
+        None."""
+        self.sent += 1
+        command = generator.understood(method, values)
+        if command is not None:
+            self.shard = self.site.shards[self.shard.shard_of(command)]
+        before = len(self.shard.answers)
+        send(self.site, 'c%d' % self.sent, method, values, self.shard.number, more=more)
+        return last(self.shard) if len(self.shard.answers) > before else None
+
+    def add(self, source, restore, behaviour=0, names=(), **more):
+        return self.send('AddAssociationEx', SourceClientResourceID=source, RestoreClientResourceID=restore,
+                         MigrationBehavior=behaviour, UserNames=users(*names) or None, **more)
+
+    def about(self, method, source, restore, **values):
+        return self.send(method, SourceClientResourceID=source, RestoreClientResourceID=restore, **values)
+
+    def rows(self):
+        return self.site.views()['associations']
+
+
+class Associations(unittest.TestCase):
+    def refused(self, answer, value, parameter):
+        self.assertEqual((answer['ReturnValue'], answer['ExtendedStatus']['ParameterInfo']), (value, parameter))
+
+    # Behaviour 0 without users, else 2; one device on both sides is in-place and needs no reference.
+    def test_add(self):
+        fleet = Fleet()
+        answer = fleet.about('AddAssociation', 1, 3)
+        self.assertEqual((answer['Outcome'], answer['Sequence'], answer['Out']),
+                         ('accepted', 7, {'MigrationID': '0-6'}))
+        self.assertEqual(types(fleet.shard)[-2:], ['ReferenceAdded', 'AssociationAdded'])
+        reference, added = fleet.shard.events[-2:]
+        self.assertEqual(reference.data_text(), '{"Request":"0-6","Kind":"association","Object":"device:3"}')
+        self.assertEqual((reference.key, reference.attributes['ce_subject']), ('device:3', 'device/3'))
+        self.assertEqual(added.data_text(), (
+            '{"SourceClientResourceID":1,"RestoreClientResourceID":3,"MigrationID":"0-6",'
+            '"MigrationBehavior":0,"MigrationType":1,"UserNames":null}'))
+        self.assertEqual((added.key, added.attributes['ce_subject']), ('device:1', 'device/1/association/3'))
+        fleet.about('AddAssociation', 7, 7, UserNames=[{'LocaleID': None, 'userNAME': 'a\\b'}])
+        self.assertEqual(types(fleet.shard)[-2:], ['AssociationAdded', 'AssociationAdded'])
+        self.assertEqual(fleet.shard.events[-1].data, {
+            'SourceClientResourceID': 7, 'RestoreClientResourceID': 7, 'MigrationID': '0-8',
+            'MigrationBehavior': 2, 'MigrationType': 2, 'UserNames': [{'LocaleID': 0, 'UserName': 'a\\b'}]})
+        self.assertEqual(fleet.site.views()['references'], [{'Object': 'device:3', 'Request': '0-6', 'Shard': 0}])
+
+    # The same again is no change, whatever the spelling and order; anything else exists already.
+    def test_add_again(self):
+        fleet = Fleet()
+        fleet.add(1, 3, 1, ['a\\b', 'c\\d'])
+        answer = fleet.add(1, 3, 1, ['C\\D', 'A\\b'])
+        self.assertEqual((answer['Outcome'], answer['Version'], answer['Out']),
+                         ('unchanged', 7, {'MigrationID': '0-6'}))
+        for behaviour, names in ((0, []), (1, ['a\\b']), (2, ['a\\b', 'c\\d'])):
+            self.refused(fleet.add(1, 3, behaviour, names), -2147217383, 'RestoreClientResourceID')
+        self.refused(fleet.send('AddAssociationEx', SourceClientResourceID=1, RestoreClientResourceID=3,
+                                MigrationBehavior=1, UserNames=[{'UserName': 'a\\b', 'LocaleID': 1}, *users('c\\d')]),
+                     -2147217383, 'RestoreClientResourceID')
+        fleet.add(3, 1, 0, ['a\\b'])
+        self.assertIsNone(fleet.shard.events[-1].data['UserNames'])
+        self.assertEqual(fleet.add(3, 1)['Outcome'], 'unchanged')
+
+    # Behaviour 2 bears no other association of its source, before or after.
+    def test_exclusion(self):
+        fleet = Fleet()
+        fleet.add(1, 3)
+        self.refused(fleet.add(1, 7, 2, ['a\\b']), -2147217383, 'MigrationBehavior')
+        self.refused(fleet.about('AddAssociation', 1, 7, UserNames=users('a\\b')), -2147217383, 'UserNames')
+        self.assertEqual(fleet.add(1, 7)['Outcome'], 'accepted')
+        fleet.add(3, 1, 2, ['a\\b'])
+        self.refused(fleet.add(3, 7), -2147217383, 'MigrationBehavior')
+        self.refused(fleet.about('AddAssociation', 3, 7), -2147217383, 'UserNames')
+
+    def test_faults(self):
+        fleet = Fleet()
+        pair = {'SourceClientResourceID': 1, 'RestoreClientResourceID': 3}
+        many = [{'UserName': 'a\\u%d' % number} for number in range(1001)]
+        for change, parameter in (
+                ({'MigrationBehavior': 3}, 'MigrationBehavior'), ({'MigrationBehavior': -1}, 'MigrationBehavior'),
+                ({}, 'MigrationBehavior'), ({'MigrationBehavior': 1}, 'UserNames'),
+                ({'MigrationBehavior': 2, 'UserNames': []}, 'UserNames'),
+                ({'MigrationBehavior': 1, 'UserNames': users('a\\b', 'A\\B')}, 'UserNames'),
+                ({'MigrationBehavior': 0, 'UserNames': users('ab')}, 'UserNames'),
+                ({'MigrationBehavior': 0, 'UserNames': many}, 'UserNames'),
+                ({'MigrationBehavior': 0, 'UserNames': many * 10}, None),
+                ({'MigrationBehavior': 0, 'UserNames': [{'UserName': 'a\\b', 'x': 1}]}, 'UserNames'),
+                ({'MigrationBehavior': 0, 'UserNames': [{'LocaleID': 1}]}, 'UserNames'),
+                ({'MigrationBehavior': 0, 'UserNames': [{'UserName': 'a\\b', 'username': 'c\\d'}]}, 'UserNames'),
+                ({'MigrationBehavior': 1, 'Other': 1}, 'UserNames'), ({'MigrationBehavior': 0, 'Other': 1}, None)):
+            self.refused(fleet.send('AddAssociationEx', **pair, **change), -2147217400, parameter)
+        self.assertEqual(fleet.send('AddAssociationEx', **pair, MigrationBehavior=1, UserNames=many[:1000])['Outcome'],
+                         'accepted')
+        for bad in ('x', '1', '-1', '01-1', '1-01', '1-0', '4294967296-1', '1-9007199254740992', '1-2 ', 7):
+            self.refused(fleet.send('DeleteAssociation', MigrationID=bad), -2147217400, 'MigrationID')
+        for method in ('DeleteAssociation', 'StartCapture'):
+            path = {'StorePath': 's'} if method == 'StartCapture' else {}
+            self.refused(fleet.send(method, **path), -2147217400, 'MigrationID')
+            self.refused(fleet.send(method, RestoreClientResourceID=1, **path), -2147217400,
+                         'SourceClientResourceID')
+        self.refused(fleet.send('ChangeAssociation', SourceClientResourceID=1), -2147217400,
+                     'RestoreClientResourceID')
+        for path in ('', 'x' * 1025, None):
+            self.refused(fleet.send('StartCapture', SourceClientResourceID=1, StorePath=path), -2147217400,
+                         'StorePath')
+        self.refused(fleet.send('RemoveDevice', ResourceID=1, Force=1), -2147217400, 'Force')
+
+    # Source first; the restoring device only if it is at home here; a policy makes stubs of both.
+    def test_unknown_devices(self):
+        fleet = Fleet()
+        self.refused(fleet.add(5, 6), -2147217406, 'SourceClientResourceID')
+        self.refused(fleet.add(1, 6), -2147217406, 'RestoreClientResourceID')
+        fleet.send('SetPolicy', Name='devices.unknown', Value='stub')
+        fleet.add(5, 6)
+        self.assertEqual(types(fleet.shard)[-4:], ['DeviceRegistered'] * 2 + ['ReferenceAdded', 'AssociationAdded'])
+        self.assertEqual([event.key for event in fleet.shard.events[-4:]],
+                         ['device:5', 'device:6', 'device:6', 'device:5'])
+        first = len(fleet.shard.events) - 3
+        self.assertEqual(fleet.rows()[0]['MigrationID'], '0-%d' % first)
+
+    # By MigrationID, or by both devices; what is given must agree. The key is that of the pair, if named.
+    def test_who_is_meant(self):
+        fleet = Fleet()
+        fleet.add(1, 3)
+        for given, parameter, subject in (
+                ({'MigrationID': '0-7'}, 'MigrationID', None),
+                ({'MigrationID': '0-6', 'SourceClientResourceID': 3}, 'MigrationID', 'device/3'),
+                ({'MigrationID': '0-6', 'RestoreClientResourceID': 1}, 'MigrationID', None),
+                ({'SourceClientResourceID': 5, 'RestoreClientResourceID': 3}, 'SourceClientResourceID',
+                 'device/5/association/3'),
+                ({'SourceClientResourceID': 3, 'RestoreClientResourceID': 1}, 'RestoreClientResourceID',
+                 'device/3/association/1')):
+            self.refused(fleet.send('DeleteAssociation', **given), -2147217406, parameter)
+            self.assertEqual(fleet.shard.events[-1].attributes.get('ce_subject'), subject)
+        version = last(fleet.shard)['Version']
+        self.assertIsNone(version)
+        self.assertEqual(fleet.send('DeleteAssociation', MigrationID='0-6', SourceClientResourceID=1,
+                                    RestoreClientResourceID=3)['Outcome'], 'accepted')
+        self.assertEqual(types(fleet.shard)[-2:], ['ReferenceReleased', 'AssociationDeleted'])
+        self.assertEqual(fleet.shard.events[-1].data['Reason'], 'explicit')
+        self.assertEqual((fleet.rows(), fleet.site.views()['references']), ([], []))
+
+    # A version is the association's last event.
+    def test_versions(self):
+        fleet = Fleet()
+        pair = {'SourceClientResourceID': 1, 'RestoreClientResourceID': 3}
+        wrong, none = [('ce_expectedversion', '6')], [('ce_expectedversion', '0')]
+        self.refused(fleet.send('AddAssociation', wrong, **pair), 40003, 'expectedversion')
+        self.assertEqual(fleet.send('AddAssociation', none, **pair)['Version'], 8)
+        self.refused(fleet.send('StartCapture', wrong, **pair, StorePath='s'), 40003, 'expectedversion')
+        self.assertEqual(last(fleet.shard)['Version'], 8)
+        right = [('ce_expectedversion', '8')]
+        self.assertEqual(fleet.send('StartCapture', right, **pair, StorePath='s')['Version'], 10)
+        self.assertEqual(fleet.rows()[0]['Version'], 10)
+
+    # Removed first, then added; order and spelling stay, new ones go behind.
+    def test_change_users(self):
+        fleet = Fleet()
+        fleet.add(1, 3, 1, ['a\\a', 'b\\b', 'c\\c'])
+        fleet.about('ChangeAssociation', 1, 3, RemoveUserNames=[{'UserName': 'A\\A', 'LocaleID': 5}, *users('C\\C')],
+                    AddUserNames=[{'UserName': 'B\\B', 'LocaleID': 9}, {'UserName': 'C\\C'}, {'UserName': 'd\\d'}])
+        self.assertEqual(fleet.shard.events[-1].data, {
+            'SourceClientResourceID': 1, 'RestoreClientResourceID': 3, 'MigrationID': '0-6', 'MigrationBehavior': 1,
+            'UserNames': [{'LocaleID': 9, 'UserName': 'b\\b'}, {'LocaleID': 0, 'UserName': 'C\\C'},
+                          {'LocaleID': 0, 'UserName': 'd\\d'}]})
+        for nothing in ({}, {'MigrationBehavior': 1}, {'AddUserNames': users('D\\d')},
+                        {'RemoveUserNames': users('x\\x')},
+                        {'RemoveUserNames': users('c\\c'), 'AddUserNames': users('c\\c')}):
+            self.assertEqual(fleet.about('ChangeAssociation', 1, 3, **nothing)['Outcome'], 'unchanged', nothing)
+        self.refused(fleet.about('ChangeAssociation', 1, 3, RemoveUserNames=users('b\\b', 'c\\c', 'd\\d')),
+                     -2147217400, 'RemoveUserNames')
+        fleet.about('ChangeAssociation', 1, 3, AddUserNames=[{'UserName': 'a\\u%d' % n} for n in range(997)])
+        self.assertEqual(len(fleet.rows()[0]['UserNames']), 1000)
+        self.refused(fleet.about('ChangeAssociation', 1, 3, AddUserNames=users('x\\x')), -2147217400,
+                     'AddUserNames')
+
+    # Behaviour 0 forgets the users; 1 and 2 need some; 2 bears no other association of the source.
+    def test_change_behaviour(self):
+        fleet = Fleet()
+        fleet.add(1, 3, 1, ['a\\a'])
+        self.assertEqual(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=2)['Outcome'], 'accepted')
+        fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=0, AddUserNames=users('b\\b'))
+        self.assertIsNone(fleet.rows()[0]['UserNames'])
+        self.refused(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=1), -2147217400, 'AddUserNames')
+        self.refused(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=1, RemoveUserNames=users('b\\b')),
+                     -2147217400, 'RemoveUserNames')
+        fleet.add(1, 7)
+        self.refused(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=2, AddUserNames=users('b\\b')),
+                     -2147217383, 'MigrationBehavior')
+        self.assertEqual(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=1, AddUserNames=users('b\\b'))
+                         ['Outcome'], 'accepted')
+
+    # Not started, in progress, completed; each step once, none before the one it rests on.
+    def test_life(self):
+        fleet = Fleet()
+        fleet.add(1, 3, 1, ['a\\a'])
+        for method in ('CompleteCapture', 'CompleteRestore', 'DeleteStore'):
+            self.refused(fleet.about(method, 1, 3), -2147217407, None)
+        fleet.about('StartCapture', 1, 3, StorePath='s')
+        self.assertEqual(fleet.rows()[0]['MigrationStatus'], 0)
+        self.assertEqual(fleet.about('StartCapture', 1, 3, StorePath='s')['Outcome'], 'unchanged')
+        self.refused(fleet.about('StartCapture', 1, 3, StorePath='S'), -2147217407, 'StorePath')
+        self.refused(fleet.about('DeleteAssociation', 1, 3), -2147217407, None)
+        self.assertEqual(fleet.about('ChangeAssociation', 1, 3, MigrationBehavior=0)['Outcome'], 'accepted')
+        for method in ('CompleteRestore', 'DeleteStore'):
+            self.refused(fleet.about(method, 1, 3), -2147217407, None)
+        fleet.about('CompleteCapture', 1, 3)
+        self.assertEqual(fleet.shard.events[-1].data['StoreCreationDate'], '20260528202640.000000+000')
+        self.assertEqual(fleet.rows()[0]['MigrationStatus'], 1)
+        self.refused(fleet.about('DeleteAssociation', 1, 3), -2147217407, None)
+        fleet.about('CompleteRestore', 1, 3)
+        fleet.about('DeleteStore', 1, 3)
+        for method in ('CompleteCapture', 'DeleteStore'):
+            self.assertEqual(fleet.about(method, 1, 3)['Outcome'], 'unchanged')
+        self.refused(fleet.about('CompleteRestore', 1, 3), -2147217407, None)
+        row = fleet.rows()[0]
+        self.assertEqual((row['MigrationStatus'], row['StoreReleaseDate'], row['StoreDeletionDate']),
+                         (2,) + ('20260528202640.000000+000',) * 2)
+        self.assertEqual(fleet.about('DeleteAssociation', 1, 3)['Outcome'], 'accepted')
+
+    # A deleted store ends what is in progress as a released one does, and nothing is restored from it.
+    def test_store_deleted_early(self):
+        fleet = Fleet()
+        fleet.about('StartCapture', 1, 1, StorePath='s')
+        fleet.about('CompleteCapture', 1, 1)
+        fleet.about('DeleteStore', 1, 1)
+        self.refused(fleet.about('CompleteRestore', 1, 1), -2147217407, None)
+        self.assertEqual(fleet.rows()[0]['MigrationStatus'], 1)
+        self.assertEqual(fleet.about('DeleteAssociation', 1, 1)['Outcome'], 'accepted')
+
+    # A capture without any association of its source makes the in-place one.
+    def test_capture_in_place(self):
+        fleet = Fleet()
+        self.refused(fleet.send('StartCapture', SourceClientResourceID=5, StorePath='s'), -2147217406,
+                     'SourceClientResourceID')
+        self.assertEqual(fleet.send('StartCapture', SourceClientResourceID=1, StorePath='s')['Out'], {})
+        self.assertEqual(types(fleet.shard)[-2:], ['AssociationAdded', 'CaptureStarted'])
+        self.assertEqual(fleet.shard.events[-1].data, {
+            'SourceClientResourceID': 1, 'RestoreClientResourceID': 1, 'MigrationID': '0-7', 'StorePath': 's'})
+        self.assertEqual(fleet.send('StartCapture', SourceClientResourceID=1, StorePath='s')['Outcome'], 'unchanged')
+        fleet.add(1, 3)
+        self.refused(fleet.send('StartCapture', SourceClientResourceID=1, StorePath='s'), -2147217400,
+                     'RestoreClientResourceID')
+        self.assertEqual(fleet.shard.events[-1].attributes['ce_subject'], 'device/1')
+        fleet.add(3, 7)
+        self.refused(fleet.about('StartCapture', 3, 3, StorePath='s'), -2147217406, 'RestoreClientResourceID')
+        fleet.send('StartCapture', SourceClientResourceID=3, StorePath='s')
+        self.assertEqual(fleet.shard.events[-1].data['RestoreClientResourceID'], 7)
+
+    # What a device holds and what holds it ends with it, but only by force.
+    def test_remove_device(self):
+        fleet = Fleet()
+        fleet.add(3, 12)
+        fleet.add(3, 1)
+        fleet.about('AddAssociation', 3, 3)
+        fleet.add(7, 3)
+        fleet.add(1, 3)
+        for force in (None, False):
+            self.refused(fleet.send('RemoveDevice', ResourceID=3, Force=force), -2147217407, 'ResourceID')
+        self.refused(fleet.send('RemoveDevice', ResourceID=12), -2147217407, 'ResourceID')
+        before = len(fleet.shard.events)
+        fleet.send('RemoveDevice', ResourceID=3, Force=True)
+        told = [(event.type[:19], event.attributes['ce_subject'], event.data.get('Reason'))
+                for event in fleet.shard.events[before:]]
+        self.assertEqual(told, [
+            ('ReferenceReleased', 'device/1', None), ('AssociationDeleted', 'device/3/association/1', 'source_removed'),
+            ('AssociationDeleted', 'device/3/association/3', 'source_removed'),
+            ('ReferenceReleased', 'device/12', None),
+            ('AssociationDeleted', 'device/3/association/12', 'source_removed'),
+            ('AssociationDeleted', 'device/7/association/3', 'restore_removed'),
+            ('ReferenceReleased', 'device/3', None),
+            ('AssociationDeleted', 'device/1/association/3', 'restore_removed'),
+            ('ReferenceReleased', 'device/3', None),
+            ('DeviceRemoved', 'device/3', None)])
+        self.assertEqual((fleet.rows(), fleet.site.views()['references']), ([], []))
+        self.assertEqual(fleet.send('RemoveDevice', ResourceID=12)['Outcome'], 'accepted')
+
+
+class Conversations(unittest.TestCase):
+    """Device 1 of shard 1 has an association to device 7 of shard 3."""
+
+    def setUp(self):
+        self.fleet = Fleet(4)
+        self.asking, self.other = self.fleet.site.shards[1], self.fleet.site.shards[3]
+
+    def ask(self):
+        self.assertIsNone(self.fleet.add(1, 7, 1, ['a\\b']))
+        return self.asking.commands[-1]
+
+    def check(self, shard, *events):
+        self.assertEqual(types(shard)[-len(events):], list(events))
+
+    # Asked, confirmed, and answered with the events of both commands.
+    def test_confirmed(self):
+        request = self.ask()
+        self.assertEqual(self.asking.events[-1].data_text(), (
+            '{"SourceClientResourceID":1,"RestoreClientResourceID":7,"MigrationID":"1-5","MigrationBehavior":1,'
+            '"MigrationType":1,"UserNames":[{"LocaleID":0,"UserName":"a\\\\b"}],"Object":"device:7",'
+            '"TimeoutSeconds":30}'))
+        self.assertEqual((request['to'], request['key'], request['value']), (
+            3, b'device:7', b'{"Request":"1-5","Kind":"association","Object":"device:7"}'))
+        self.assertEqual(request['headers'], [
+            ('ce_id', b'1-5'), ('ce_source', self.fleet.site.source.encode()),
+            ('ce_type', b'kinlog.RequestReference.v1'), ('ce_replyto', b'-')])
+        bring(self.fleet.site, request)
+        self.check(self.other, 'ReferenceAdded')
+        confirm = self.other.commands[-1]
+        self.assertEqual((confirm['to'], confirm['key'], confirm['value'], confirm['headers'][0]), (
+            1, None, b'{"Request":"1-5","Object":"device:7"}', ('ce_id', b'3-3')))
+        bring(self.fleet.site, confirm, NOW + 9)
+        self.check(self.asking, 'AssociationRequested', 'AssociationAdded')
+        self.assertEqual(self.asking.events[-1].data, {
+            name: value for name, value in self.asking.events[-2].data.items()
+            if name not in ('Object', 'TimeoutSeconds')})
+        answer = self.asking.answers[-1]
+        self.assertEqual(kinlog_json.dump(answer['value']), (
+            '{"Command":"kinlog.AddAssociationEx.v1","ReturnValue":0,"Outcome":"accepted","Shard":1,"Sequence":6,'
+            '"Version":6,"EventCount":2,"Events":[{"Sequence":5,"Type":"kinlog.AssociationRequested.v1"},'
+            '{"Sequence":6,"Type":"kinlog.AssociationAdded.v1"}],"Out":{"MigrationID":"1-5"},'
+            '"ExtendedStatus":null}'))
+        headers = dict(answer['headers'])
+        self.assertEqual((headers['ce_id'], headers['ce_time'], headers['ce_causationid']),
+                         ('1-3', '2026-05-28T20:26:40.009Z', 'c5'))
+
+    # While a request waits a repeat is not answered, and other content is a conflict; afterwards a repeat
+    # gets the answer.
+    def test_repeats(self):
+        request = self.ask()
+
+        def repeat(behaviour):
+            send(self.fleet.site, 'c5', 'AddAssociationEx', {
+                'SourceClientResourceID': 1, 'RestoreClientResourceID': 7, 'MigrationBehavior': behaviour,
+                'UserNames': users('a\\b')}, 1)
+
+        count = len(self.asking.answers)
+        repeat(1)
+        self.assertEqual((len(self.asking.answers), len(self.asking.commands)), (count, 1))
+        repeat(2)
+        self.assertEqual(last(self.asking)['Outcome'], 'conflict')
+        bring(self.fleet.site, request)
+        bring(self.fleet.site, self.other.commands[-1])
+        repeat(1)
+        first, second = self.asking.answers[-2:]
+        self.assertEqual((second['value'], second['headers']), (
+            first['value'], first['headers'] + [('ce_repeated', 'true')]))
+
+    # A repeated request is confirmed again, a repeated confirmation changes nothing.
+    def test_repeated_messages(self):
+        request = self.ask()
+        for _ in range(2):
+            bring(self.fleet.site, request)
+        self.check(self.other, 'DeviceRegistered', 'ReferenceAdded')
+        self.assertEqual(self.other.commands[0], self.other.commands[1])
+        confirm = self.other.commands[0]
+        bring(self.fleet.site, confirm)
+        count = len(self.asking.events)
+        bring(self.fleet.site, confirm)
+        self.assertEqual(len(self.asking.events), count)
+        another = {**confirm, 'headers': [('ce_id', b'3-99')] + confirm['headers'][1:]}
+        bring(self.fleet.site, another)
+        self.check(self.asking, 'AssociationAdded', 'CommandUnchanged')
+
+    # What concludes a request is answered once, whatever becomes of the message that brought it.
+    def test_answered_once(self):
+        bring(self.fleet.site, self.ask())
+        confirm = self.other.commands[-1]
+        count = len(self.asking.answers)
+        bring(self.fleet.site, {**confirm, 'to': 2})
+        self.assertEqual(len(self.fleet.site.shards[2].forwards), 1)
+        self.assertNotIn('kinlog_forwarded', dict(self.asking.answers[-1]['headers']))
+        bring(self.fleet.site, confirm)
+        self.assertEqual(len(self.asking.answers), count + 1)
+
+    # One Tick for two requests answers each, and its repeat neither.
+    def test_tick_of_two(self):
+        self.ask()
+        self.fleet.add(1, 10)
+        count = len(self.asking.answers)
+        for _ in range(2):
+            tick(self.fleet.site, 1, NOW + 30_000)
+        self.assertEqual([event.attributes['ce_command'].split(';')[1] for event in self.asking.events[-2:]],
+                         ['1/2', '2/2'])
+        self.assertEqual([dict(answer['headers'])['ce_causationid'] for answer in self.asking.answers[count:]],
+                         ['c5', 'c6'])
+        self.assertEqual([answer['value']['EventCount'] for answer in self.asking.answers[count:]], [2, 2])
+
+    # The restoring device is unknown there.
+    def test_refused(self):
+        self.fleet.send('RemoveDevice', ResourceID=7)
+        bring(self.fleet.site, self.ask())
+        self.check(self.other, 'ReferenceRefused')
+        refusal = {**self.other.commands[-1], 'value': b'{"Request":"1-5","Object":"device:7",'
+                   b'"ReturnValue":-2147217406,"Description":"gone"}'}
+        self.assertEqual(json.loads(self.other.commands[-1]['value'])['ReturnValue'], -2147217406)
+        bring(self.fleet.site, refusal)
+        self.assertEqual(self.asking.events[-1].data, {
+            'Request': '1-5', 'Object': 'device:7', 'Command': 'kinlog.AddAssociationEx.v1',
+            'ReturnValue': -2147217406, 'Version': None,
+            'ExtendedStatus': {'Description': 'gone', 'Operation': 'AddAssociationEx',
+                               'ParameterInfo': 'RestoreClientResourceID', 'StatusCode': -2147217406},
+            'Reason': 'refused'})
+        value = last(self.asking)
+        self.assertEqual((value['Outcome'], value['ReturnValue'], value['Version'], value['EventCount'], value['Out']),
+                         ('refused', -2147217406, None, 2, {}))
+        self.assertEqual(self.fleet.rows(), [])
+        self.assertEqual(len(self.asking.commands), 1)
+        late = {**refusal, 'headers': [('ce_id', b'3-98')] + refusal['headers'][1:]}
+        bring(self.fleet.site, late)
+        self.check(self.asking, 'CommandUnchanged')
+
+    # A policy there makes a stub of it.
+    def test_stub(self):
+        self.fleet.send('RemoveDevice', ResourceID=7)
+        send(self.fleet.site, 'p', 'AdoptPolicy', {'Name': 'devices.unknown', 'Value': 'stub', 'Revision': 1}, 3,
+             source=self.fleet.site.source, more=[('kinlog_epoch', '9;x')])
+        bring(self.fleet.site, self.ask())
+        self.check(self.other, 'PolicyChanged', 'DeviceRegistered', 'ReferenceAdded')
+
+    # Pending counts: for the exclusion, for what exists, for versions; but nothing is done with it.
+    def test_pending(self):
+        self.ask()
+        for answer, value, parameter in (
+                (self.fleet.add(1, 7, 1, ['a\\b']), -2147217383, 'RestoreClientResourceID'),
+                (self.fleet.add(1, 3, 2, ['a\\b']), -2147217383, 'MigrationBehavior'),
+                (self.fleet.about('DeleteAssociation', 1, 7), -2147217407, None),
+                (self.fleet.about('ChangeAssociation', 1, 7, MigrationBehavior=0), -2147217407, None),
+                (self.fleet.about('StartCapture', 1, 7, StorePath='s'), -2147217407, None),
+                (self.fleet.send('StartCapture', SourceClientResourceID=1, StorePath='s'), -2147217407, None),
+                (self.fleet.send('CompleteCapture', MigrationID='1-5'), -2147217407, None),
+                (self.fleet.send('RemoveDevice', ResourceID=1), -2147217407, 'ResourceID'),
+                (self.fleet.send('RemoveDevice', ResourceID=1, Force=True), -2147217407, 'ResourceID')):
+            self.assertEqual((answer['ReturnValue'], answer['ExtendedStatus']['ParameterInfo']), (value, parameter))
+        rejected = self.asking.events[-3]
+        self.assertEqual((rejected.data['Version'], rejected.attributes['ce_subject']),
+                         (5, 'device/1/association/7'))
+
+    # Nobody answers: a Tick refuses in time, releases, and what comes late is released again.
+    def test_timeout(self):
+        request = self.ask()
+        tick(self.fleet.site, 1, NOW + 29_999)
+        self.check(self.asking, 'AssociationRequested')
+        tick(self.fleet.site, 1, NOW + 30_000)
+        self.check(self.asking, 'AssociationRequested', 'RequestRefused')
+        event = self.asking.events[-1]
+        self.assertEqual((event.data['Reason'], event.data['ReturnValue'], event.data['ExtendedStatus']['StatusCode'],
+                          event.data['ExtendedStatus']['ParameterInfo']),
+                         ('timeout', -2147217407, 3, 'RestoreClientResourceID'))
+        self.assertEqual(event.attributes['ce_causationid'], 'tick-1-%d' % (NOW + 30_000))
+        self.assertEqual((last(self.asking)['Outcome'], last(self.asking)['Command']),
+                         ('refused', 'kinlog.AddAssociationEx.v1'))
+        release = self.asking.commands[-1]
+        self.assertEqual((release['to'], release['key'], release['value'], release['headers'][0]), (
+            3, b'device:7', b'{"Request":"1-5","Object":"device:7"}', ('ce_id', b'1-6')))
+        bring(self.fleet.site, request)
+        bring(self.fleet.site, self.other.commands[-1])
+        self.check(self.asking, 'RequestRefused', 'ReferenceUnwanted')
+        self.assertEqual(self.asking.events[-1].key, None)
+        self.assertEqual(self.asking.commands[-1]['headers'][0], ('ce_id', b'1-7'))
+        bring(self.fleet.site, release)
+        self.check(self.other, 'ReferenceAdded', 'ReferenceReleased')
+        bring(self.fleet.site, self.asking.commands[-1])
+        self.check(self.other, 'ReferenceReleased', 'CommandUnchanged')
+        self.assertEqual(self.fleet.site.views()['references'], [])
+
+    # The record's own time is what a Tick brings; at most 100 requests end by one.
+    def test_many_timeouts(self):
+        fleet = Fleet(4, [1])
+        others = [number for number in range(2, 2000) if parts.slot_of_key(b'device:%d' % number) % 4 != 1]
+        for number in others[:101]:
+            fleet.add(1, number)
+        fleet.shard.core_time = NOW + 60_000
+        tick(fleet.site, 1, NOW)
+        self.assertEqual(types(fleet.shard)[-1], 'AssociationRequested')
+        for left in (1, 0, 0):
+            tick(fleet.site, 1, NOW + 30_000 + left)
+            self.assertEqual(len(fleet.site.views()['requests']), left)
+        self.assertEqual(len(fleet.shard.answers), 1 + 101)
+
+    # A Tick of a stranger does nothing.
+    def test_foreign_tick(self):
+        self.ask()
+        for source, epoch in (('/t', model.OWNER_EPOCH), (self.fleet.site.source, '2;' + '0' * 32)):
+            send(self.fleet.site, epoch, 'Tick', {}, 1, time=NOW + 60_000, source=source,
+                 more=[('kinlog_epoch', epoch)])
+            self.assertEqual(fault(self.asking), (-2147217405, None))
+
+    # How long to wait is policy, and stands in the event.
+    def test_timeout_policy(self):
+        fleet = Fleet()
+        for value in ('0', '3601', '01', '1.5', ''):
+            self.assertEqual(fleet.send('SetPolicy', Name='requests.timeout', Value=value)['ReturnValue'], -2147217400)
+        self.assertEqual(fleet.send('SetPolicy', Name='requests.timeout', Value='30')['Outcome'], 'unchanged')
+        send(self.fleet.site, 'p', 'AdoptPolicy', {'Name': 'requests.timeout', 'Value': '3600', 'Revision': 1}, 1,
+             source=self.fleet.site.source, more=[('kinlog_epoch', '9;x')])
+        self.ask()
+        self.assertEqual(self.asking.events[-1].data['TimeoutSeconds'], 3600)
+
+    # A release that overtakes its request is noted, and the request refused.
+    def test_release_first(self):
+        request = self.ask()
+        tick(self.fleet.site, 1, NOW + 30_000)
+        release = self.asking.commands[-1]
+        bring(self.fleet.site, release)
+        self.check(self.other, 'ReferenceReleased')
+        bring(self.fleet.site, request)
+        self.check(self.other, 'ReferenceReleased', 'ReferenceRefused')
+        self.assertEqual(self.other.events[-1].data['ReturnValue'], -2147217407)
+        bring(self.fleet.site, {**release, 'headers': [('ce_id', b'1-98')] + release['headers'][1:]})
+        self.check(self.other, 'CommandUnchanged')
+
+    # A request that was refused leaves nothing to release.
+    def test_release_after_refusal(self):
+        self.fleet.send('RemoveDevice', ResourceID=7)
+        bring(self.fleet.site, self.ask())
+        tick(self.fleet.site, 1, NOW + 30_000)
+        bring(self.fleet.site, self.asking.commands[-1])
+        self.check(self.other, 'ReferenceRefused', 'CommandUnchanged')
+
+    # Deleting tells the other shard; so does removing the source.
+    def test_released(self):
+        for method, values in (('DeleteAssociation', {'MigrationID': '1-5'}),
+                               ('RemoveDevice', {'ResourceID': 1, 'Force': True})):
+            self.setUp()
+            bring(self.fleet.site, self.ask())
+            bring(self.fleet.site, self.other.commands[-1])
+            self.assertEqual(self.fleet.send(method, **values)['Outcome'], 'accepted')
+            self.assertNotIn('ReferenceReleased', types(self.asking))
+            release = self.asking.commands[-1]
+            self.assertEqual((release['value'], release['headers'][0]), (
+                b'{"Request":"1-5","Object":"device:7"}', ('ce_id', b'1-7')))
+            bring(self.fleet.site, release)
+            self.check(self.other, 'ReferenceAdded', 'ReferenceReleased')
+
+    # Removing the restoring device by force ends the association in the other shard, added or waiting.
+    def test_ended(self):
+        for confirmed, event in ((True, 'AssociationDeleted'), (False, 'RequestRefused')):
+            self.setUp()
+            bring(self.fleet.site, self.ask())
+            if confirmed:
+                bring(self.fleet.site, self.other.commands[-1])
+            self.assertEqual(self.fleet.send('RemoveDevice', ResourceID=7)['ReturnValue'], -2147217407)
+            self.fleet.send('RemoveDevice', ResourceID=7, Force=True)
+            self.check(self.other, 'ReferenceEnded', 'DeviceRemoved')
+            end = self.other.commands[-1]
+            self.assertEqual((end['to'], end['key'], end['value'], end['headers'][0]), (
+                1, None, b'{"Request":"1-5","Object":"device:7"}', ('ce_id', b'3-5')))
+            bring(self.fleet.site, end)
+            self.check(self.asking, event)
+            self.assertEqual(self.asking.events[-1].data['Reason'], 'restore_removed' if confirmed else 'ended')
+            self.assertEqual(self.fleet.rows(), [])
+            count = len(self.asking.commands)
+            bring(self.fleet.site, {**end, 'headers': [('ce_id', b'3-98')] + end['headers'][1:]})
+            self.check(self.asking, event, 'CommandUnchanged')
+            self.assertEqual(len(self.asking.commands), count)
+            if not confirmed:
+                self.assertEqual(last(self.asking)['ReturnValue'], -2147217406)
+                bring(self.fleet.site, self.other.commands[-2])
+                self.check(self.asking, 'ReferenceUnwanted')
+
+    # A confirmation of what was never asked is unwanted, and about nothing that is known here.
+    def test_never_asked(self):
+        command = {'to': 1, 'key': None, 'value': b'{"Request":"1-900","Object":"device:7"}',
+                   'headers': [('ce_id', b'3-97'), ('ce_source', self.fleet.site.source.encode()),
+                               ('ce_type', b'ConfirmReference'), ('ce_replyto', b'-')]}
+        bring(self.fleet.site, command)
+        event = self.asking.events[-1]
+        self.assertEqual((event.type, event.key, event.attributes.get('ce_subject')), ('ReferenceUnwanted', None, None))
+        self.assertEqual(self.asking.commands[-1]['headers'][2], ('ce_type', b'kinlog.ReleaseReference.v1'))
+
+    # Only agents of this log may say such things, and only in their form.
+    def test_strangers(self):
+        for index, (source, epoch, changes, expected) in enumerate((
+                ('/t', '1;x', {}, (-2147217405, None)), (self.fleet.site.source, None, {}, (-2147217405, None)),
+                (self.fleet.site.source, '1;x', {'Request': '01-5'}, (-2147217400, 'Request')),
+                (self.fleet.site.source, '1;x', {'Object': 'device:0'}, (-2147217400, 'Object')),
+                (self.fleet.site.source, '1;x', {'Request': '3-5'}, (-2147217405, None)),
+                (self.fleet.site.source, '1;x', {'Request': '4-5'}, (-2147217405, None)),
+                (self.fleet.site.source, '1;x', {'Kind': 'replication'}, (-2147217400, 'Kind')))):
+            send(self.fleet.site, str(index), 'RequestReference', {
+                'Request': '1-5', 'Kind': 'association', 'Object': 'device:7', **changes}, 3, source=source,
+                more=[('kinlog_epoch', epoch)] if epoch else [])
+            self.assertEqual(fault(self.other), expected)
+
+
 class PropertyTest(unittest.TestCase):
     def run_it(self, count, wrong=''):
         return subprocess.run(
@@ -359,8 +973,8 @@ class PropertyTest(unittest.TestCase):
 
     # A slip on the other side is found, shrunk and told.
     def test_planted_slips(self):
-        for wrong in ('last-source', 'conflict', 'minimum'):
-            done = self.run_it(60, wrong)
+        for wrong in ('last-source', 'conflict', 'minimum', 'pending', 'late-confirm', 'early-release', 'due'):
+            done = self.run_it(200, wrong)
             self.assertIn('1 failed', done.stdout, wrong)
             self.assertIn('the least stream that shows it', done.stdout)
             self.assertEqual(done.returncode, 1)

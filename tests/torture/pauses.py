@@ -18,6 +18,8 @@ IN_FLIGHT = set(POINTS) - {"answer.done"}
 STOP_WAIT_S = 2
 
 
+PAUSES_MAX = 4  # for each that is wanted: whether a batch is in flight is chance
+
 class Pauses(Campaign):
     name = "pause"
 
@@ -76,7 +78,7 @@ class Pauses(Campaign):
         owner = Victim(self.site.another("second", start=False))
         self.victims.append(owner)
         self.start(owner)
-        while self.short() and self.done < 2 * self.count:
+        while self.short() and self.done < PAUSES_MAX * self.count:
             self.wait_answers(self.random.randint(50, 400))
             self.pause(owner)
             self.look()

@@ -257,6 +257,8 @@ static void test_life(void **state)
     assert_int_equal(association.store_deletion_ms, FIXTURE_TIME_MS);
     run(fixture, "DeleteStore", "{" PAIR "}");
     assert_unchanged(fixture, "{}", association.version, false);
+    run(fixture, "CompleteRestore", "{" PAIR "}");
+    assert_refused(fixture, RETURN_OTHER_FAILURE, NULL, association.version);
     run(fixture, "DeleteAssociation", "{" PAIR "}");
     assert_event_count(fixture, 2);
 }
@@ -326,10 +328,10 @@ static void test_remove_device(void **state)
     assert_event(fixture, 1, "AssociationDeleted", "device:2", "device/2/association/3",
                  "{\"SourceClientResourceID\":2,\"RestoreClientResourceID\":3,"
                  "\"MigrationID\":\"0-6\",\"Reason\":\"source_removed\"}");
-    assert_event(fixture, 2, "ReferenceReleased", "device:2", "device/2",
-                 "{\"Request\":\"0-4\",\"Object\":\"device:2\"}");
-    assert_event(fixture, 3, "AssociationDeleted", "device:1", SUBJECT,
+    assert_event(fixture, 2, "AssociationDeleted", "device:1", SUBJECT,
                  "{" PAIR ",\"MigrationID\":\"0-4\",\"Reason\":\"restore_removed\"}");
+    assert_event(fixture, 3, "ReferenceReleased", "device:2", "device/2",
+                 "{\"Request\":\"0-4\",\"Object\":\"device:2\"}");
     run(fixture, "RemoveDevice", "{\"ResourceID\":1}");
     assert_event_count(fixture, 1);
 }
@@ -529,6 +531,19 @@ static void test_senders(void **state)
     assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
 }
 
+/* No agent has a shard ask itself, or one that is not there ask anything. */
+static void test_asking_shard(void **state)
+{
+    struct decide_fixture *fixture = *state;
+
+    here(fixture, "RegisterDevice", "{\"ResourceID\":1,\"Name\":\"PC1\"}");
+    here(fixture, "RequestReference",
+         "{\"Request\":\"0-3\",\"Kind\":\"association\",\"Object\":\"device:1\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
+    here(fixture, "ReleaseReference", "{\"Request\":\"2-3\",\"Object\":\"device:1\"}");
+    assert_refused(fixture, RETURN_ACCESS_DENIED, NULL, 0);
+}
+
 #define TEST(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, decide_fixture_setup, decide_fixture_teardown)
 
@@ -551,6 +566,7 @@ int main(void)
         TEST(test_release_first),
         TEST(test_object_removed),
         TEST(test_senders),
+        TEST(test_asking_shard),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void test_lines(void **state)
         {"send Unheard ", "words:"},
         /* options: the command's, and the common ones that fit */
         {"verify --", "words: --shard --config --json --ndjson --help"},
-        {"version --", "words: --config --json --help"},
+        {"version --", "words: --config --json --ndjson --help"},
         {"run -", "words: --config --help -X"},
         {"--v", "words: --version"},
         {"verify -- --", "words:"},
