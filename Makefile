@@ -80,6 +80,7 @@ UNIT_PROGRAMS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/unit/test_*.c))
 INTEGRATION_PROGRAMS := $(patsubst %.c,$(OUT)/%,$(wildcard tests/integration/test_*.c))
 CORE_DRIVER := $(OUT)/tests/core_driver
 ASSUMPTIONS_DRIVER := $(OUT)/tests/assumptions_driver
+CONVERSATIONS := $(OUT)/tests/conversations
 
 .PHONY: all objects run test help variant
 all: $(if $(PLANTED),$(OUT)/planted/$(PLANTED)/kinlog,$(OUT)/kinlog $(OUT)/man/kinlog.1) ## build build/kinlog and build/man (the default)
@@ -181,13 +182,19 @@ variant: $(VARIANT_FOLDER)/kinlog ## build a test build with crash points (VARIA
 # Builds with a bug in them, to see that the tests find it: build/planted/NAME/kinlog, as PLANTED=NAME, is the test
 # build with crash points, but for the one file in which agent/planted.h's PLANTED(NAME) stands.
 PLANTED_BUGS := $(shell sed -n 's/^    PLANTED_\([a-z_]*\),/\1/p' agent/planted.h | grep -v nothing)
-PLANTED_PROGRAMS := $(PLANTED_BUGS:%=$(OUT)/planted/%/kinlog)
+# Those of conversations between shards are found by the program that explores these, with the bug in it.
+EXPLORED_BUGS := $(filter request_%,$(PLANTED_BUGS))
+PLANTED_PROGRAMS := $(patsubst %,$(OUT)/planted/%/kinlog,$(filter-out $(EXPLORED_BUGS),$(PLANTED_BUGS))) \
+	$(EXPLORED_BUGS:%=$(OUT)/planted/%/conversations)
 define PLANTED_RULES
 $(OUT)/planted/$(1)/kinlog: $(2:%.c=$(OUT)/planted/$(1)/obj/%.o) $(VARIANT_OBJECTS) $(OBJECTS)
 	$$(call say,LINK,$$@)
 	$$(Q)$$(CC) $$(C_FLAGS) $$(LINK_FLAGS) -o $$@ $(2:%.c=$(OUT)/planted/$(1)/obj/%.o) \
 		$$(filter-out $(2:%.c=$(VARIANT_FOLDER)/obj/%.o),$$(VARIANT_OBJECTS)) \
 		$$(filter-out $(2:%.c=$(OUT)/obj/%.o) $$(VARIANT_SOURCES:%.c=$$(OUT)/obj/%.o),$$(OBJECTS)) $$(PROGRAM_LIBS)
+$(OUT)/planted/$(1)/conversations: $(OUT)/obj/tests/conversations.o $(2:%.c=$(OUT)/planted/$(1)/obj/%.o) $(TEST_LIB_OBJECTS) $(ARCHIVE)
+	$$(call say,LINK,$$@)
+	$$(Q)$$(CC) $$(C_FLAGS) $$(LINK_FLAGS) -o $$@ $$^ -lcmocka $$(LINK_LIBS)
 $(OUT)/planted/$(1)/obj/%.o: %.c $(OUT)/flags | $(GEN)/stamp
 	@mkdir -p $$(@D)
 	$$(call say,CC,'$$< ($(1))')
@@ -197,8 +204,8 @@ $(foreach bug,$(PLANTED_BUGS),$(eval $(call PLANTED_RULES,$(bug),$(shell grep -l
 
 # ---- tests -----------------------------------------------------------------------------------------------
 
-.PHONY: check check-integration check-schemas check-model check-cli kafka e2e bench model fuzz test-programs torture
-test-programs: $(UNIT_PROGRAMS) $(INTEGRATION_PROGRAMS) $(CORE_DRIVER) $(ASSUMPTIONS_DRIVER) ## build all test programs
+.PHONY: check check-integration check-schemas check-model check-cli conversations kafka e2e bench model fuzz test-programs torture
+test-programs: $(UNIT_PROGRAMS) $(INTEGRATION_PROGRAMS) $(CORE_DRIVER) $(ASSUMPTIONS_DRIVER) $(CONVERSATIONS) ## build all test programs
 
 $(OUT)/tests/%: $(OUT)/obj/tests/%.o $(TEST_LIB_OBJECTS) $(ARCHIVE)
 	@mkdir -p $(@D)
@@ -219,6 +226,10 @@ check-schemas: $(OUT)/kinlog $(CORE_DRIVER) ## compare the validators with Pytho
 check-model: $(CORE_DRIVER) ## compare the core with the independent model, command by command
 	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh model '$(PYTHON) tests/model/test_model.py' \
 		'$(PYTHON) tests/model/property_test.py'
+
+SCENARIOS := short
+conversations: $(CONVERSATIONS) ## every run of two conversations between two shards (SCENARIOS=long: longer ones)
+	@OUT=$(OUT) tests/run.sh conversations '$(CONVERSATIONS) $(SCENARIOS)'
 
 check-cli: $(OUT)/kinlog ## run the tests of the command line
 	@OUT=$(OUT) PYTHON=$(PYTHON) tests/run.sh cli $(wildcard tests/cli/test_*.sh) \
@@ -252,7 +263,7 @@ build/examples/package.json: examples/package.json
 	$(Q)cp $< $@ && npm install --prefix $(@D) --no-package-lock --no-audit --no-fund --no-update-notifier \
 		--loglevel=error >/dev/null $(NEEDS_NETWORK)
 
-e2e: $(OUT)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
+e2e: $(OUT)/kinlog $(VARIANT_FOLDER)/kinlog $(BREAKERS) $(ASSUMPTIONS_DRIVER) ## run the tests against a real Apache Kafka (fetched with Maven)
 	@OUT=$(OUT) PYTHON=$(PYTHON) TEST_TIMEOUT=2700 tests/run.sh e2e '$(PYTHON) tests/e2e/run.py $(E2E)'
 
 # A library that notes what was synced, so that the rest can be taken away as by a power cut.
@@ -264,7 +275,7 @@ $(POWER_CUT): tests/planted/power_cut.c
 
 .PHONY: planted
 BUGS ?=
-planted: $(VARIANT_FOLDER)/kinlog $(PLANTED_PROGRAMS) $(POWER_CUT) ## see that the tests find each planted bug (BUGS=NAME..)
+planted: $(VARIANT_FOLDER)/kinlog $(CONVERSATIONS) $(PLANTED_PROGRAMS) $(POWER_CUT) ## see that the tests find each planted bug (BUGS=NAME..)
 	@OUT=$(OUT) TEST_SHOW=1 tests/run.sh planted '$(PYTHON) tests/planted/run.py $(BUGS)'
 
 BENCH ?= full

@@ -54,6 +54,7 @@ stage unit "unit tests" run check
 stage integration "integration tests: embedded broker, store on disk" run check-integration
 stage schemas "schemas: generated validators against others" run check-schemas
 stage model "the core against an independent model" run check-model
+stage conversations "every run of two conversations between two shards" run conversations
 if [ -d tests/cli ]; then
     stage cli "command line" run check-cli
 fi

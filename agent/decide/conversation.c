@@ -13,6 +13,7 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "agent/decide/decide_internal.h"
 
+#include "agent/planted.h"
 #include "projections/reference_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
@@ -258,8 +259,9 @@ int release_reference_decide(struct deciding *deciding)
                         BYTES_ABSENT, &receipt, deciding->err);
     if (code != 0)
         return code;
-    return receipt.match == RECEIPT_NONE ? emit_released(deciding, terms)
-                                         : nothing_to_do(deciding);
+    return receipt.match == RECEIPT_NONE && !PLANTED(request_early_release_forgotten)
+               ? emit_released(deciding, terms)
+               : nothing_to_do(deciding);
 }
 
 /* The name of a device of this shard as an object, with the name of a request. */
@@ -435,6 +437,9 @@ int confirm_reference_decide(struct deciding *deciding)
     case REQUEST_ADDED:
         return nothing_to_do(deciding);
     case REQUEST_REFUSED:
+        if (PLANTED(request_confirmed_too_late))
+            return kind_at_hand(deciding)->confirm(deciding);
+        break;
     case REQUEST_NONE:
         break;
     }

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "agent/decide/decide.h"
+#include "agent/planted.h"
 #include "events/position.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
@@ -153,7 +154,8 @@ static int release_timed_out(const struct making *making, const void *data)
 {
     const struct request_refused_v1 *refused = data;
 
-    if (!bytes_equal_str(refused->reason, "timeout"))
+    if (!bytes_equal_str(refused->reason, "timeout") ||
+        PLANTED(request_timeout_not_released))
         return 1;
     return release_reference(making, refused->request, refused->object);
 }

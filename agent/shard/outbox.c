@@ -17,9 +17,10 @@
 #define KEPT_EVENTS_MAX 10 /* of a command whose answer is kept: it stays under 4 KB */
 /* asked again in the next round; two of them fit beside DRAIN_MS into the 10 s of a stop */
 #define TOPIC_TIMEOUT_MS 2000
-#define DIRECT_TAG (1ULL << 63) /* forwards, dead letters, ticks */
-#define REPLY_TOPICS_MAX 64     /* cached; more are looked up each time */
-#define MISSING_TOPIC_MS 5000   /* for so long it stays missing; somebody may make it */
+#define DIRECT_TAG (1ULL << 63)   /* forwards, dead letters, ticks */
+#define FOLLOWUP_TAG (1ULL << 62) /* with the number of what it follows from */
+#define REPLY_TOPICS_MAX 64       /* cached; more are looked up each time */
+#define MISSING_TOPIC_MS 5000     /* for so long it stays missing; somebody may make it */
 #define DEAD_LETTER_HEADERS 5
 #define MESSAGE_BYTES_DEFAULT 1000000 /* what the library takes if no limit is known */
 
@@ -50,7 +51,7 @@ struct outbox {
     uint64_t first_number;
     uint64_t answered;
     size_t direct_outstanding;
-    struct error direct_failure;
+    struct error refused; /* one of what must not get lost */
     int64_t *repeats;
     size_t repeat_count;
     size_t repeat_capacity;
@@ -110,25 +111,31 @@ static void pop_done(struct outbox *outbox)
     }
 }
 
+/* What must not get lost was refused: the shard begins again from what is durable. */
+static void note_refused(struct outbox *outbox, int code)
+{
+    error_set(&outbox->refused, code,
+              "the broker refused a forwarded command, a command to another shard, or a "
+              "dead letter; if it is too large, raise max.message.bytes: of %s to 328704 "
+              "at least, of %s to 65536 more than that",
+              outbox->settings.topics.commands, outbox->settings.topics.dead_letters);
+}
+
 static void on_delivery(void *context, const struct delivery *delivery)
 {
     struct outbox *outbox = context;
+    bool direct = (delivery->tag & DIRECT_TAG) != 0;
+    bool followup = !direct && (delivery->tag & FOLLOWUP_TAG) != 0;
 
-    if (delivery->tag >= DIRECT_TAG) {
+    if (delivery->code != 0 && (direct || followup))
+        note_refused(outbox, delivery->code);
+    if (direct) {
         outbox->direct_outstanding--;
-        if (delivery->code != 0)
-            error_set(&outbox->direct_failure, delivery->code,
-                      "the broker refused a forwarded command or a dead letter; if it is "
-                      "too large, raise "
-                      "max.message.bytes: of %s to 328704 at least, of %s to 65536 more "
-                      "than that",
-                      outbox->settings.topics.commands,
-                      outbox->settings.topics.dead_letters);
         return;
     }
-    size_t index = (size_t)(delivery->tag - outbox->first_number);
-    if (index >= outbox->count)
-        return;
+    size_t index = (size_t)((delivery->tag & ~FOLLOWUP_TAG) - outbox->first_number);
+    if (index >= outbox->count || (delivery->code != 0 && followup))
+        return; /* the answer cursor does not pass it */
     if (delivery->code != 0)
         log_paced(4, "outbox",
                   "the broker refused the answer to the command at event %llu",
@@ -293,7 +300,7 @@ static int replace_sink(struct outbox *outbox, const struct error *why, struct e
     }
     outbox->sent = 0;
     if (outbox->direct_outstanding > 0)
-        error_set(&outbox->direct_failure, ERROR_KAFKA, "%s", why->text);
+        error_set(&outbox->refused, ERROR_KAFKA, "%s", why->text);
     outbox->direct_outstanding = 0;
     return open_sink(outbox, err);
 }
@@ -307,7 +314,9 @@ int outbox_poll(struct outbox *outbox, int timeout_ms, struct error *err)
     (void)sink_poll(outbox->sink, timeout_ms); /* the count does not matter here */
     if (sink_failed(outbox->sink, &why))
         return replace_sink(outbox, &why, err);
-    return 0;
+    if (outbox->refused.code != 0)
+        *err = outbox->refused;
+    return outbox->refused.code;
 }
 
 /* ---- topics ------------------------------------------------------------------------ */
@@ -441,7 +450,7 @@ static int send_counted(struct outbox *outbox, struct queued *queued, uint64_t n
                         struct error *err)
 {
     queued->outstanding++;
-    int code = send_own_command(outbox, followup, epoch, number, err);
+    int code = send_own_command(outbox, followup, epoch, number | FOLLOWUP_TAG, err);
     if (code != 0)
         queued->outstanding--;
     return code;
@@ -692,10 +701,10 @@ int outbox_tick(struct outbox *outbox, const struct epoch *epoch, int64_t now_ms
 
 int outbox_settled(const struct outbox *outbox, struct error *err)
 {
-    if (outbox->direct_failure.code != 0) {
+    if (outbox->refused.code != 0) {
         if (err != NULL)
-            *err = outbox->direct_failure;
-        return outbox->direct_failure.code;
+            *err = outbox->refused;
+        return outbox->refused.code;
     }
     return outbox->direct_outstanding > 0 ? 1 : 0;
 }

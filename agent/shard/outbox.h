@@ -50,7 +50,8 @@ int outbox_add(struct outbox *outbox, const struct effect *effect,
 int outbox_release(struct outbox *outbox, struct kv *kv, uint64_t durable_sequence,
                    const struct epoch *epoch, struct error *err);
 /* Serves acknowledgements. After a fatal error the producer is replaced, and what was not
- * acknowledged leaves again with the next release. */
+ * acknowledged leaves again with the next release. Negative when what must not get lost
+ * was refused: all but an answer. */
 int outbox_poll(struct outbox *outbox, int timeout_ms, struct error *err);
 size_t outbox_waiting(const struct outbox *outbox);
 /* Everything up to this sequence is answered and acknowledged. */

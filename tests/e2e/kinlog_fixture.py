@@ -107,6 +107,7 @@ class Agent:
         self.data_dir = self.folder / "data"
         self.config_path = self.folder / "kinlog.conf"
         self.log_path = self.folder / "agent.log"
+        self.program = None  # another than KINLOG
         self.folder.mkdir(parents=True, exist_ok=True)
         self._process = None
         self.write_config(kafka, extra)
@@ -150,7 +151,7 @@ class Agent:
             notify.bind(notify_path)
             notify.settimeout(0.1)
             self._process = subprocess.Popen(
-                [str(KINLOG), "run", "--config", str(self.config_path), *options],
+                [str(self.program or KINLOG), "run", "--config", str(self.config_path), *options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.folder,
                 env={**self.environment, **(environment or {}), "NOTIFY_SOCKET": notify_path})
             if wait:
@@ -233,7 +234,7 @@ class Agent:
 
     def cli(self, *arguments, stdin=None, timeout_s=60, config=True, environment=None):
         """Runs `kinlog ARGUMENTS... --config FILE`: Result(code, out, err)."""
-        command = [str(KINLOG), *map(str, arguments)]
+        command = [str(self.program or KINLOG), *map(str, arguments)]
         if config:
             command += ["--config", str(self.config_path)]
         run = subprocess.run(command, input=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
@@ -312,7 +313,8 @@ class Site:
     def route(self, data):
         """(key, partition) that a well-behaved sender would use; None where it cannot know."""
         fields = {name.lower(): value for name, value in (data or {}).items()}
-        device = fields.get("machineresourceid", fields.get("resourceid"))
+        device = next((fields[name] for name in ("machineresourceid", "resourceid", "sourceclientresourceid")
+                       if name in fields), None)
         if isinstance(device, int):
             return f"device:{device}", None
         relationship = fields.get("relationshipresourceid")
@@ -506,6 +508,31 @@ class KinlogTest(unittest.TestCase):
         site.agent.config_path.write_text(direct.replace(self.broker.bootstrap, proxy.bootstrap))
         site.start()
         return site, proxy
+
+    def wait_done(self, agent, shards):
+        """Waits until the agent has decided all that lies in the commands topic, and published it."""
+        def done():
+            return all(shard["Lag"] == 0 and shard["Published"] == shard["Sequence"]
+                       for shard in agent.status().values())
+        wait_until(done, 30, "the end of the commands", agent)
+
+    def content(self, agent):
+        """What must be the same on every agent that holds the log."""
+        return {number: {name: shard[name] for name in ("Sequence", "Chain", "Digests", "PolicyRevision", "Rules")}
+                for number, shard in agent.status().items()}
+
+    def check_joined(self, site):
+        """A fresh agent that knows nothing but the events topic comes to the same content."""
+        self.wait_done(site.agent, site.shards)
+        site.stop()
+        before = self.content(site.agent)
+        fresh = site.another("fresh")
+        self.wait_done(fresh, site.shards)
+        self.assertEqual(self.content(fresh), before)
+        fresh.stop()
+        for agent in (site.agent, fresh):
+            verify = agent.cli("verify")
+            self.assertEqual(verify.code, 0, verify.out + verify.err)
 
     def _close(self, site):
         LOGS.mkdir(parents=True, exist_ok=True)

@@ -24,31 +24,6 @@ class Recovery(KinlogTest):
             return sum(self.broker.watermarks(site.topic(what), shard)[1] for shard in range(site.shards))
         wait_until(lambda: held() >= count, 30, f"{count} records in {what}", site)
 
-    def wait_done(self, agent, shards):
-        """Waits until the agent has decided all that lies in the commands topic, and published it."""
-        def done():
-            return all(shard["Lag"] == 0 and shard["Published"] == shard["Sequence"]
-                       for shard in agent.status().values())
-        wait_until(done, 30, "the end of the commands", agent)
-
-    def content(self, agent):
-        """What must be the same on every agent that holds the log."""
-        return {number: {name: shard[name] for name in ("Sequence", "Chain", "Digests", "PolicyRevision", "Rules")}
-                for number, shard in agent.status().items()}
-
-    def check_joined(self, site):
-        """A fresh agent that knows nothing but the events topic comes to the same content."""
-        self.wait_done(site.agent, site.shards)
-        site.stop()
-        before = self.content(site.agent)
-        fresh = site.another("fresh")
-        self.wait_done(fresh, site.shards)
-        self.assertEqual(self.content(fresh), before)
-        fresh.stop()
-        for agent in (site.agent, fresh):
-            verify = agent.cli("verify")
-            self.assertEqual(verify.code, 0, verify.out + verify.err)
-
     # SIGTERM under load: the agent ends within ten seconds with 0; after the next start every command has its
     # answer, once, or marked as repeated. Undisturbed and stopped in order, nothing is answered twice.
     def test_stop_under_load(self):

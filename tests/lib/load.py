@@ -50,7 +50,8 @@ class Load:
             kind, data = self._make(number)
             id = f"{self.source}-{number}"
             self.commands[id] = (kind, data)
-            device = data.get("MachineResourceId", data.get("ResourceID"))
+            device = next(data[name] for name in ("MachineResourceId", "ResourceID", "SourceClientResourceID")
+                          if name in data)
             headers = [("ce_specversion", b"1.0"), ("ce_id", id.encode()), ("ce_source", self.source.encode()),
                        ("ce_type", kind.encode()), ("content-type", b"application/json")]
             record = (json.dumps(data).encode(), f"device:{device}".encode(), headers)
@@ -130,11 +131,25 @@ class Load:
                     test.assertEqual(len(groups), 1, f"{id} has more than one effect: {groups}")
                     decided[id] = groups[0]
         test.assertEqual(set(decided), set(self.commands))
+        outcomes = outcomes_of(logs)
         for id, events in decided.items():
             data = answers[id][0].data
-            test.assertEqual([e["Sequence"] for e in data["Events"]], [e.sequence for e in events], id)
+            asked = [outcomes[e.data["MigrationID"]] for e in events if e.type == "AssociationRequested"]
+            test.assertEqual([e["Sequence"] for e in data["Events"]], [e.sequence for e in events + asked], id)
             test.assertEqual(data["Shard"], events[0].shard, id)
         return logs
+
+
+def outcomes_of(logs):
+    """{request: the event that concluded what a shard asked of another}"""
+    outcomes = {}
+    for log in logs.values():
+        for event in log.events:
+            if event.type == "RequestRefused":
+                outcomes[event.data["Request"]] = event
+            elif event.type == "AssociationAdded":
+                outcomes[event.data["MigrationID"]] = event
+    return outcomes
 
 
 def read_logs(site):

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A test of the tests: each planted bug (agent/planted.h) is found, and the sound program passes the same tests.
 
-    tests/planted/run.py [--campaigns] [BUG ...]    needs build/variants/torture/kinlog and build/planted/BUG/kinlog
+    tests/planted/run.py [--campaigns] [BUG ...]    needs what `make planted` builds first
 
 First the sound program runs all scenarios; then, for each bug, the program that has it runs those that are to
 find it. Prints which did, after how long, and what it said; a bug that no test finds is a failure. With
@@ -10,6 +10,7 @@ find it. Prints which did, after how long, and what it said; a bug that no test 
 SPDX-License-Identifier: Apache-2.0
 """
 
+import contextlib
 import os
 import re
 import subprocess
@@ -24,6 +25,7 @@ sys.path.insert(0, str(HERE))
 from scenarios import Broker, Scenarios, kinlog_fixture  # noqa: E402
 
 BUILD = HERE.parents[1] / os.environ.get("OUT", "build")
+EXPLORATION = "conversations"   # tests/conversations.c, with the bug in it
 FOUND_BY = {
     "answer_before_fsync": "test_power_cut",
     "answer_before_publication": "test_unpublished",
@@ -33,6 +35,10 @@ FOUND_BY = {
     "half_commands_kept": "test_half_command",
     "maximum_instead_of_dense_prefix": "test_woken_owner",
     "dedup_forgotten_after_restart": "test_repeat_after_restart",
+    "request_answered_too_early": EXPLORATION,
+    "request_confirmed_too_late": EXPLORATION,
+    "request_timeout_not_released": EXPLORATION,
+    "request_early_release_forgotten": EXPLORATION,
 }
 # Power cuts and stores of another configuration are no part of the campaigns.
 CAMPAIGNS = {
@@ -66,9 +72,24 @@ def run_campaign(bug):
     return time.monotonic() - began, judged[0][:150] if judged else ""
 
 
-def run(program, name):
-    """Runs one scenario; returns (seconds, "" or how it failed, and whether by an assertion)."""
-    kinlog_fixture.KINLOG = program
+def explore(program):
+    """As run(), of the exploration that the program is."""
+    began = time.monotonic()
+    exploration = subprocess.run([str(program)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                 stderr=subprocess.STDOUT, text=True)
+    took = time.monotonic() - began
+    if exploration.returncode == 0:
+        return took, "", False
+    errors = [line for line in exploration.stdout.splitlines() if line.startswith("ERROR: ")]
+    return took, "\n".join(errors[:1]) or exploration.stdout[-500:], bool(errors)
+
+
+def run(bug, name):
+    """Runs one scenario with a bug in the program (None: the sound one); returns (seconds, "" or how it failed,
+    and whether by an assertion)."""
+    if name == EXPLORATION:
+        return explore(BUILD / "planted" / bug / name if bug else BUILD / "tests" / name)
+    kinlog_fixture.KINLOG = BUILD / "planted" / bug / "kinlog" if bug else BUILD / "variants" / "torture" / "kinlog"
     result = unittest.TestResult()
     began = time.monotonic()
     Scenarios(name).run(result)
@@ -82,7 +103,8 @@ def run(program, name):
 
 def said(trace):
     """The assertion's words, on one line."""
-    lines = [line for line in trace.splitlines() if "Error: " in line or "LogFault: " in line]
+    lines = [line for line in trace.splitlines()
+             if any(word in line for word in ("Error: ", "LogFault: ", "ERROR: "))]
     return " ".join(lines[-1].split(": ", 1)[1].split())[:150] if lines else trace[-150:]
 
 
@@ -92,10 +114,12 @@ def main():
     bugs = [word for word in sys.argv[1:] if word != "--campaigns"] or list(FOUND_BY)
     passed = failed = 0
     lines, passes = [], set()
-    with Broker(proxied=True) as broker:
-        kinlog_fixture.module_broker = lambda *_: broker    # one for all
+    with contextlib.ExitStack() as stack:
+        if any(FOUND_BY[bug] != EXPLORATION for bug in bugs):
+            broker = stack.enter_context(Broker(proxied=True))
+            kinlog_fixture.module_broker = lambda *_: broker    # one for all
         for name in dict.fromkeys(FOUND_BY[bug] for bug in bugs):
-            took, trace, _ = run(BUILD / "variants" / "torture" / "kinlog", name)
+            took, trace, _ = run(None, name)
             print(f"{'FAIL' if trace else 'ok':5} {took:6.1f} s  the sound program passes {name}", flush=True)
             if trace:
                 print(trace, flush=True)
@@ -103,7 +127,7 @@ def main():
                 passes.add(name)
             passed, failed = passed + (not trace), failed + bool(trace)
         for bug in bugs:
-            took, trace, asserted = run(BUILD / "planted" / bug / "kinlog", FOUND_BY[bug])
+            took, trace, asserted = run(bug, FOUND_BY[bug])
             found = bool(trace) and asserted and FOUND_BY[bug] in passes
             words = said(trace) if trace else "NOT FOUND"
             print(f"{'ok' if found else 'FAIL':5} {took:6.1f} s  {bug}: {words}", flush=True)
