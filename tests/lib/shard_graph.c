@@ -80,7 +80,7 @@ struct graph *graph_new(void)
         exit(1);
     for (uint32_t shard = 0; shard < GRAPH_SHARDS; shard++) {
         struct core_settings settings = settings_of(shard);
-        graph->makers[shard] = answer_maker_new(&settings.identity);
+        graph->makers[shard] = answer_maker_new(&settings.identity, settings.site_key);
     }
     return graph;
 }
