@@ -210,11 +210,11 @@ class Killed(AssociationTest):
         for count in (50, 500, 1000, 1500, 2000, 2500):
             wait_until(lambda: len(load.answers()) >= count, 60, f"{count} answers", site)
             site.restart(kill=True)
-        logs = load.check(self, timeout_s=120)
-        types = {e.type for log in logs.values() for e in log.events}
-        self.assertLessEqual({"AssociationRequested", "RequestRefused", "AssociationDeleted", "ReferenceReleased",
-                              "ReferenceRefused", "ReferenceEnded"}, types)
+        load.check(self, timeout_s=120)
         self.wait_settled(site)
+        types = [e.type for log in read_logs(site).values() for e in log.events]
+        for type in ("AssociationRequested", "AssociationAdded", "AssociationDeleted", "ReferenceReleased"):
+            self.assertGreater(types.count(type), 20, type)
         self.check_joined(site)
 
     # Killed at every step of a conversation, on both sides: two shards associate two devices and part them again
