@@ -170,7 +170,7 @@ class TwoShards(AssociationTest):
         site.stop()
         id = site.send("AddAssociation", pair(source, restore))
         self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": 100})
-        site.start()
+        site.start(wait=False)  # it may come to begin again before it is ready
         site.wait_log("the broker refused")
         self.assertEqual(site.answers(id), [])
         self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": None})
