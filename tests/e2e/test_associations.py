@@ -170,7 +170,7 @@ class TwoShards(AssociationTest):
         site.stop()
         id = site.send("AddAssociation", pair(source, restore))
         self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": 100})
-        site.start()
+        site.start(wait=False)  # it may come to begin again before it is ready
         site.wait_log("the broker refused")
         self.assertEqual(site.answers(id), [])
         self.broker.alter_topic(site.topic("commands"), {"max.message.bytes": None})
@@ -210,11 +210,11 @@ class Killed(AssociationTest):
         for count in (50, 500, 1000, 1500, 2000, 2500):
             wait_until(lambda: len(load.answers()) >= count, 60, f"{count} answers", site)
             site.restart(kill=True)
-        logs = load.check(self, timeout_s=120)
-        types = {e.type for log in logs.values() for e in log.events}
-        self.assertLessEqual({"AssociationRequested", "RequestRefused", "AssociationDeleted", "ReferenceReleased",
-                              "ReferenceRefused", "ReferenceEnded"}, types)
+        load.check(self, timeout_s=120)
         self.wait_settled(site)
+        types = [e.type for log in read_logs(site).values() for e in log.events]
+        for type in ("AssociationRequested", "AssociationAdded", "AssociationDeleted", "ReferenceReleased"):
+            self.assertGreater(types.count(type), 20, type)
         self.check_joined(site)
 
     # Killed at every step of a conversation, on both sides: two shards associate two devices and part them again
