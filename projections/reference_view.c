@@ -74,7 +74,7 @@ int reference_apply_added(struct views *views, const struct event *event,
                           const void *data, struct error *err)
 {
     const struct reference_added_v1 *added = data;
-    enum reference_state state;
+    enum reference_state state = REFERENCE_NONE;
     int code = open_reference(views, event, added->object, added->request, &state, err);
 
     if (code == 0 && state != REFERENCE_NONE)
@@ -87,7 +87,7 @@ int reference_apply_refused(struct views *views, const struct event *event,
                             const void *data, struct error *err)
 {
     const struct reference_refused_v1 *refused = data;
-    enum reference_state state;
+    enum reference_state state = REFERENCE_NONE;
     int code =
         open_reference(views, event, refused->object, refused->request, &state, err);
 
@@ -100,7 +100,7 @@ int reference_apply_released(struct views *views, const struct event *event,
                              const void *data, struct error *err)
 {
     const struct reference_released_v1 *released = data;
-    enum reference_state state;
+    enum reference_state state = REFERENCE_NONE;
     int code =
         open_reference(views, event, released->object, released->request, &state, err);
 
@@ -117,7 +117,7 @@ int reference_apply_ended(struct views *views, const struct event *event,
                           const void *data, struct error *err)
 {
     const struct reference_ended_v1 *ended = data;
-    enum reference_state state;
+    enum reference_state state = REFERENCE_NONE;
     int code = open_reference(views, event, ended->object, ended->request, &state, err);
 
     if (code == 0 && state != REFERENCE_HELD)
@@ -177,7 +177,7 @@ int reference_scan_open(struct views *views, struct bytes object,
 int reference_scan_next(struct reference_scan *scan, struct reference *ret_reference,
                         struct error *err)
 {
-    enum reference_state state;
+    enum reference_state state = REFERENCE_NONE;
     struct bytes key, row;
     int code;
 

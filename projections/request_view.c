@@ -109,7 +109,7 @@ int request_conclude(struct views *views, const struct event *event, uint64_t nu
                      enum request_state state, struct error *err)
 {
     uint8_t name[sizeof REQUEST_TIMER + 7];
-    struct request request;
+    struct request request = {.state = REQUEST_NONE};
     struct bytes old;
     int code = make_key(&views->key, 'C', number, err);
 

@@ -49,8 +49,10 @@ int timer_scan_open(struct views *views, int64_t now_ms, struct timer_scan **ret
 {
     struct timer_scan *scan = calloc(1, sizeof *scan);
 
-    if (scan == NULL)
-        return views_no_memory(err);
+    if (scan == NULL) {
+        (void)views_no_memory(err);
+        return ERROR_NO_MEMORY;
+    }
     scan->now_ms = now_ms;
     int code = kv_cursor_open(views->kv, views->batch, KV_VIEWS, bytes_str("T"),
                               bytes_str("U"), &scan->cursor, err);

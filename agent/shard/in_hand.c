@@ -190,17 +190,20 @@ int in_hand_open(const char *folder, const struct log_identity *identity,
         return error_set(err, ERROR_INVALID, "the path of the data folder is too long");
     }
     hand->page = map_file(path);
-    int code = hand->page == NULL ? file_error(err, path) : 0;
-    if (hand->page != NULL)
-        hand->news = read_page(hand->page, identity);
-    if (hand->news && msync(hand->page, sizeof *hand->page, MS_SYNC) != 0)
-        code = file_error(err, path);
-    if (code != 0) {
+    if (hand->page == NULL) {
+        int code = file_error(err, path);
+        free(hand);
+        return code;
+    }
+    hand->news = read_page(hand->page, identity);
+    if (hand->news && msync(hand->page, sizeof *hand->page, MS_SYNC) != 0) {
+        int code = file_error(err, path);
         in_hand_close(hand);
         return code;
     }
     if (next_offset >= 0 && hand->page->suspect.last <= (uint64_t)next_offset)
         acquit(hand->page);
+    hand->news = hand->news && hand->page->deaths > 0;
     count_suspects(hand, hand->page->deaths > 0);
     *ret_hand = hand;
     return 0;
@@ -210,11 +213,9 @@ void in_hand_close(struct in_hand *hand)
 {
     if (hand == NULL)
         return;
-    if (hand->page != NULL) {
-        in_hand_release(hand);
-        count_suspects(hand, false);
-        (void)munmap(hand->page, sizeof *hand->page); /* fails for wrong addresses only */
-    }
+    in_hand_release(hand);
+    count_suspects(hand, false);
+    (void)munmap(hand->page, sizeof *hand->page); /* fails for wrong addresses only */
     free(hand);
 }
 

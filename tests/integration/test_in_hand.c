@@ -280,12 +280,17 @@ static void test_damaged(void **state)
 static void test_already_committed(void **state)
 {
     struct fixture *fixture = *state;
+    int64_t first, last;
+    unsigned count;
 
     for (int times = 0; times < IN_HAND_DEATHS_MAX; times++)
         take_and_end(fixture, 7, 7, KILLED);
     in_hand_close(open_hand_of(fixture, &identity, /* next_offset= */ 7));
     assert_true(is_deadly(fixture, 7));
-    in_hand_close(open_hand_of(fixture, &identity, /* next_offset= */ 8));
+    take_and_end(fixture, 7, 7, KILLED);
+    struct in_hand *hand = open_hand_of(fixture, &identity, /* next_offset= */ 8);
+    assert_false(in_hand_news(hand, &first, &last, &count));
+    in_hand_close(hand);
     assert_false(is_deadly(fixture, 7));
     assert_int_equal(batch_end(fixture, 7), INT64_MAX);
 }
