@@ -220,6 +220,24 @@ static int add_users(struct object *object, struct arena *arena,
     return 0;
 }
 
+/* Domain and name of who logged in last on a device. */
+static int add_last_user(struct object *object, struct registry *registry,
+                         uint32_t resource_id, struct arena *arena, struct error *err)
+{
+    struct bytes user, domain = BYTES_ABSENT;
+    int r = registry_last_user(registry, resource_id, arena, &user, err);
+    const uint8_t *backslash =
+        user.data == NULL ? NULL : memchr(user.data, '\\', user.size);
+
+    if (backslash != NULL) {
+        domain = bytes_of(user.data, (size_t)(backslash - user.data));
+        user = bytes_of(backslash + 1, user.size - domain.size - 1);
+    }
+    add_text(object, arena, domain);
+    add_text(object, arena, user);
+    return r;
+}
+
 int object_of_association(const struct shard_reader *reader, struct registry *registry,
                           const struct association *association, struct arena *arena,
                           struct object *ret_object, struct error *err)
@@ -247,8 +265,10 @@ int object_of_association(const struct shard_reader *reader, struct registry *re
     r = add_addresses(object, arena, &source, err);
     if (r == 0)
         r = add_addresses(object, arena, &restore, err);
-    for (int i = 0; i < 4; i++) /* last logons: nobody reports them yet */
-        add_text(object, arena, BYTES_ABSENT);
+    if (r == 0)
+        r = add_last_user(object, registry, association->source, arena, err);
+    if (r == 0)
+        r = add_last_user(object, registry, association->restore, arena, err);
     add_text(object, arena, bytes_str(reader->identity.site));
     add_text(object, arena, association->store_path);
     add_date(object, arena, association->store_creation_ms);

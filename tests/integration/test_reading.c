@@ -401,6 +401,12 @@ static void test_association(void **state)
     decide_one(site, "RegisterDevice", "device:3", "renamed",
                "{\"ResourceID\":3,\"Name\":\"NEW\",\"MACAddresses\":"
                "[\"00:11:22:33:44:55\",\"00:11:22:33:44:66\"]}");
+    decide_one(site, "ReportUsage", "device:3", "u1",
+               "{\"ResourceID\":3,\"UniqueUserName\":\"eu\\\\zoe\",\"Start\":"
+               "\"2026-01-01T00:00:00Z\",\"Minutes\":1,\"Count\":1}");
+    decide_one(site, "ReportUsage", "device:3", "u2",
+               "{\"ResourceID\":3,\"UniqueUserName\":\"hq\\\\ann\",\"Start\":"
+               "\"2025-12-31T00:00:00Z\",\"Minutes\":1,\"Count\":1}");
     json_t *found = ndjson(site, "list associations --ndjson --restore 3");
     const char *id =
         json_string_value(json_object_get(json_array_get(found, 0), "MigrationID"));
@@ -419,6 +425,11 @@ static void test_association(void **state)
     assert_string_equal(json_string_value(json_object_get(object, "SiteCode")), "hq");
     assert_string_equal(json_string_value(json_object_get(object, "StoreCreationDate")),
                         "00000000000000.000000+***");
+    assert_true(json_is_null(json_object_get(object, "SourceLastLogonUserName")));
+    assert_string_equal(
+        json_string_value(json_object_get(object, "RestoreLastLogonUserDomain")), "eu");
+    assert_string_equal(
+        json_string_value(json_object_get(object, "RestoreLastLogonUserName")), "zoe");
     const json_t *user = json_array_get(json_object_get(object, "UserNames"), 0);
     assert_int_equal(number(user, "LocaleID"), 1031);
     assert_string_equal(json_string_value(json_object_get(user, "UserName")), "hq\\ann");
