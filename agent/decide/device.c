@@ -88,43 +88,29 @@ static bool is_same(const struct device *device, const struct register_device_v1
     return true;
 }
 
-static int emit_registered(struct deciding *deciding,
-                           const struct register_device_v1 *wanted)
-{
-    struct device_registered_v1 *data = event_data(deciding, sizeof *data);
-
-    if (data == NULL)
-        return decide_no_memory(deciding->err);
-    data->resource_id = wanted->resource_id;
-    data->has_name = true;
-    data->name = wanted->name;
-    data->client_type = wanted_client_type(wanted);
-    data->has_mac_addresses = wanted_mac_address_count(wanted) > 0;
-    data->mac_addresses.items = wanted->mac_addresses.items;
-    data->mac_addresses.count = wanted_mac_address_count(wanted);
-    data->has_domain = wanted->has_domain;
-    data->domain = wanted->domain;
-    return emit(deciding, &device_registered_v1_schema, data);
-}
-
-static int emit_changed(struct deciding *deciding,
-                        const struct register_device_v1 *wanted)
-{
-    struct device_changed_v1 *data = event_data(deciding, sizeof *data);
-
-    if (data == NULL)
-        return decide_no_memory(deciding->err);
-    data->resource_id = wanted->resource_id;
-    data->has_name = true;
-    data->name = wanted->name;
-    data->client_type = wanted_client_type(wanted);
-    data->has_mac_addresses = wanted_mac_address_count(wanted) > 0;
-    data->mac_addresses.items = wanted->mac_addresses.items;
-    data->mac_addresses.count = wanted_mac_address_count(wanted);
-    data->has_domain = wanted->has_domain;
-    data->domain = wanted->domain;
-    return emit(deciding, &device_changed_v1_schema, data);
-}
+/* DeviceRegistered and DeviceChanged are alike but for names. */
+#define EMIT_DEVICE(event)                                                               \
+    static int emit_##event(struct deciding *deciding,                                   \
+                            const struct register_device_v1 *wanted)                     \
+    {                                                                                    \
+        struct device_##event##_v1 *data = event_data(deciding, sizeof *data);           \
+                                                                                         \
+        if (data == NULL)                                                                \
+            return decide_no_memory(deciding->err);                                      \
+        data->resource_id = wanted->resource_id;                                         \
+        data->has_name = true;                                                           \
+        data->name = wanted->name;                                                       \
+        data->client_type = wanted_client_type(wanted);                                  \
+        data->has_mac_addresses = wanted_mac_address_count(wanted) > 0;                  \
+        data->mac_addresses.items = wanted->mac_addresses.items;                         \
+        data->mac_addresses.count = wanted_mac_address_count(wanted);                    \
+        data->has_domain = wanted->has_domain;                                           \
+        data->domain = wanted->domain;                                                   \
+        return emit(deciding, &device_##event##_v1_schema, data);                        \
+    }
+EMIT_DEVICE(registered)
+EMIT_DEVICE(changed)
+#undef EMIT_DEVICE
 
 int register_device_decide(struct deciding *deciding)
 {
