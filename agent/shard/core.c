@@ -780,23 +780,22 @@ int core_record(struct core *core, const struct record *record,
     return 0;
 }
 
-/* Is the receipt that of this very record, or of an earlier one? */
+/* A record is no repeat of itself. Of a command that asked another shard this is not known
+ * here, so that it may be answered twice. */
 static int recall_receipt(struct core *core, const struct record *record,
                           const struct receipt *receipt, struct core_outcome *outcome,
                           struct error *err)
 {
     struct event event;
-    int code = event_log_read(core->kv, core->batch, receipt->first_sequence,
-                              &core->arena, &event, err);
+    int code = repeat(core, receipt, outcome, err);
 
-    if (code == 1)
-        code = error_set(err, ERROR_CORRUPT, "event %llu is missing from the log",
-                         (unsigned long long)receipt->first_sequence);
-    if (code != 0 || event.command_offset == record->offset)
-        return code;
-    outcome->result = CORE_REPEATED;
-    outcome->first_sequence = receipt->first_sequence;
-    outcome->count = receipt->count;
+    if (code == 0)
+        code = event_log_read(core->kv, core->batch, receipt->first_sequence,
+                              &core->arena, &event, err);
+    if (code != 0)
+        return code < 0 ? code : missing_event(receipt->first_sequence, err);
+    if (event.command_offset == record->offset)
+        outcome->result = CORE_NOTHING;
     return 0;
 }
 
