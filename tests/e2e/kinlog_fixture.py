@@ -27,14 +27,16 @@ from collections import namedtuple
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests" / "lib"))
+sys.path[:0] = [str(ROOT / "tests" / "lib"), str(ROOT / "tests" / "torture")]
 
 from kafka_broker import Broker, BrokerError  # noqa: E402
 from kafka_proxy import Proxy  # noqa: E402
+from victim import Victim  # noqa: E402
 
 KINLOG = ROOT / os.environ.get("OUT", "build") / "kinlog"
 LOGS = ROOT / "build" / "test-logs" / "agents"
 SLOTS = 240
+WITH_CRASH_POINTS = KINLOG.parent / "variants" / "torture" / "kinlog"
 
 Result = namedtuple("Result", "code out err")
 
@@ -288,6 +290,11 @@ class Site:
     def topic(self, what):
         """commands, events, replies, dead-letters, storage"""
         return f"{self.prefix}.{what}"
+
+    def victim(self):
+        """The agent, with crash points: not started."""
+        self.agent.program = WITH_CRASH_POINTS
+        return Victim(self.agent)
 
     def another(self, name="second", join=True, start=True, **options):
         """A second agent of the same site, with its own data folder and the same site key."""

@@ -5,16 +5,11 @@ SPDX-License-Identifier: Apache-2.0
 
 import random
 import signal
-import sys
 import unittest
 
-from kinlog_fixture import KINLOG, ROOT, KinlogTest, wait_until
+from kinlog_fixture import KinlogTest, wait_until
 from load import Load, outcomes_of, read_logs
 
-sys.path.insert(0, str(ROOT / "tests" / "torture"))
-from victim import Victim  # noqa: E402
-
-WITH_CRASH_POINTS = KINLOG.parent / "variants" / "torture" / "kinlog"
 OTHER_FAILURE, TIMEOUT = -2147217407, 3
 
 
@@ -221,8 +216,7 @@ class Killed(AssociationTest):
     # in five batches (add, request, confirm; delete, release), and each of the points is passed in each of them.
     def test_kill_at_each_step(self):
         site = self.site(shards=2, start=False)
-        site.agent.program = WITH_CRASH_POINTS
-        victim = Victim(site.agent)
+        victim = site.victim()
         victim.start(wait=True)
         [source], [restore] = self.devices(site, 0, 1), self.devices(site, 1, 1)
         for point in ("batch.decided", "batch.committed", "publish.done", "mark.committed"):

@@ -144,6 +144,32 @@ class TwoAgents(KinlogTest):
     def wait_role(self, agent, role):
         wait_until(lambda: set(self.role(agent)) == {role}, 20, f"the role {role}", agent)
 
+    # A repeat leaves no event: what the owner took before it died, and did not answer, the next one answers all the
+    # same. It does not answer the commands between the two a second time for it.
+    def test_repeat_that_the_other_took(self):
+        site = self.site(shards=1, start=False)
+        victim = site.victim()
+        victim.start(wait=True)
+        known = site.send("RegisterDevice", {"ResourceID": 1, "Name": "PC1"})
+        first = site.answer(known)
+        site.stop()
+        site.send("RegisterDevice", {"ResourceID": 1, "Name": "PC1"}, id=known)
+        site.send("RegisterDevice", {"ResourceID": 1, "Name": "other"}, id=known)
+        site.send_raw(b"nonsense", partition=0)
+        new = site.send("RegisterDevice", {"ResourceID": 2, "Name": "PC2"})
+        victim.arm("publish.half", settle=True)
+        victim.start()
+        self.assertTrue(victim.wait_dead(20))
+        self.assertEqual(len(site.answers()), 1)
+        second = site.another()
+        site.agent = second
+        site.answer(new)
+        wait_until(lambda: len(site.answers(known)) == 3, 20, "the answers to the repeats", second)
+        self.assertEqual([answer.value for answer in site.answers(known) if answer.data["Outcome"] == "accepted"],
+                         [first.value] * 2)
+        self.assertEqual(len(site.answers(new)), 1)
+        self.assertEqual([e.type for e in site.events(internal=True)].count("RecordDeadLettered"), 1)
+
     # The second agent takes over under load; the first says who has the shards, and follows; a restart takes
     # them back. No two valid events at one sequence, each command one effect, both stores equal.
     def test_takeover(self):
