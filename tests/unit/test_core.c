@@ -51,10 +51,13 @@ static int teardown(void **state)
     return 0;
 }
 
-/* A command of this type (without "kinlog."), id and timestamp. */
-static struct core_outcome take_command(struct fixture *fixture, const char *type,
-                                        const char *data, const char *id,
-                                        int64_t timestamp_ms)
+typedef int (*give_fn)(struct core *core, const struct record *record,
+                       struct core_outcome *ret_outcome, struct error *err);
+
+/* Gives a command of this type (without "kinlog."), id and timestamp. */
+static struct core_outcome give(struct fixture *fixture, give_fn function,
+                                const char *type, const char *data, const char *id,
+                                int64_t timestamp_ms)
 {
     struct header headers[] = {
         {bytes_str("ce_specversion"), bytes_str("1.0")},
@@ -69,8 +72,15 @@ static struct core_outcome take_command(struct fixture *fixture, const char *typ
                             .header_count = sizeof headers / sizeof headers[0]};
     struct core_outcome outcome;
 
-    assert_int_equal(core_record(fixture->core, &record, &outcome, &fixture->err), 0);
+    assert_int_equal(function(fixture->core, &record, &outcome, &fixture->err), 0);
     return outcome;
+}
+
+static struct core_outcome take_command(struct fixture *fixture, const char *type,
+                                        const char *data, const char *id,
+                                        int64_t timestamp_ms)
+{
+    return give(fixture, core_record, type, data, id, timestamp_ms);
 }
 
 /* A device is registered. */
@@ -79,6 +89,12 @@ static struct core_outcome take(struct fixture *fixture, const char *id,
 {
     return take_command(fixture, "RegisterDevice", "{\"ResourceID\":1}", id,
                         timestamp_ms);
+}
+
+static struct core_outcome recall(struct fixture *fixture, const char *id)
+{
+    return give(fixture, core_recall, "RegisterDevice", "{\"ResourceID\":1}", id,
+                1780000000000);
 }
 
 /* A timestamp beyond the year 9999 is that year's end: an event's time is the same in the log and in the
@@ -98,6 +114,26 @@ static void test_far_future(void **state)
         event_parse(&settings.identity, &events[1].record, &parsed, &fixture->err), 0);
     assert_int_equal(parsed.time_ms, TIME_MS_MAX);
     assert_int_equal(core_head(fixture->core)->time_ms, TIME_MS_MAX);
+}
+
+/* What another owner took: only a repeat is told, and nothing is decided. */
+static void test_recall(void **state)
+{
+    struct fixture *fixture = *state;
+    const int64_t original = fixture->offset;
+    struct core_outcome outcome;
+
+    uint64_t first = take(fixture, "one", 1780000000000).first_sequence;
+    uint64_t end = core_head(fixture->core)->sequence;
+    fixture->offset = original;
+    assert_int_equal(recall(fixture, "one").result, CORE_NOTHING);
+    outcome = recall(fixture, "one");
+    assert_int_equal(outcome.result, CORE_REPEATED);
+    assert_int_equal(outcome.first_sequence, first);
+    assert_int_equal(outcome.count, 1);
+    assert_int_equal(recall(fixture, "two").result, CORE_NOTHING);
+    assert_int_equal(recall(fixture, "").result, CORE_NOTHING);
+    assert_int_equal(core_head(fixture->core)->sequence, end);
 }
 
 /* An answer is made of the events of one whole command; others are damage, not a want of memory. */
@@ -204,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_far_future, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_recall, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_of_other_events, setup, teardown),
         cmocka_unit_test_setup_teardown(test_answer_with_key, setup, teardown),
     };
