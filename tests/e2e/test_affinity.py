@@ -397,7 +397,7 @@ class Shards(AffinityTest):
         for device in devices:
             self.assertEqual(self.create(site, 2, device=device).data["ReturnValue"], NOT_FOUND)
         defaults = [("approval.sources", ""), ("core.rules", "1"), ("devices.unknown", "refuse"),
-                    ("requests.timeout", "30"), ("usage.days", "0"), ("usage.minutes", "0")]
+                    ("keys.recipients", ""), ("requests.timeout", "30"), ("usage.days", "0"), ("usage.minutes", "0")]
         self.assertEqual([(p["Name"], p["Value"]) for p in self.policies(site)], defaults)
         changed = site.cli("policy", "set", "devices.unknown=stub")
         self.assertEqual(changed.code, 0, changed.out + changed.err)
