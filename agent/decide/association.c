@@ -367,10 +367,8 @@ int association_find(struct deciding *deciding)
 static struct bytes migration_id(struct deciding *deciding, uint64_t number)
 {
     const struct position position = {deciding->command->shard, number};
-    char text[POSITION_TEXT_SIZE];
 
-    position_format(&position, text);
-    return arena_copy(deciding->arena, bytes_str(text));
+    return position_text(deciding->arena, &position);
 }
 
 /* Fills what the events of an association have in common, and their users; false = out of

@@ -268,10 +268,7 @@ int release_reference_decide(struct deciding *deciding)
 static int terms_of(struct deciding *deciding, const struct position *request,
                     uint32_t resource_id, struct reference_terms *ret_terms)
 {
-    char text[POSITION_TEXT_SIZE];
-
-    position_format(request, text);
-    ret_terms->request = arena_copy(deciding->arena, bytes_str(text));
+    ret_terms->request = position_text(deciding->arena, request);
     ret_terms->object = device_key(deciding->arena, resource_id);
     return ret_terms->request.data == NULL || ret_terms->object.data == NULL
                ? decide_no_memory(deciding->err)
@@ -506,9 +503,7 @@ int time_out_request(struct deciding *deciding, struct bytes name)
             deciding->err, ERROR_CORRUPT,
             "a timer of a request is damaged; `rebuild` makes the views anew");
     const struct position position = {deciding->command->shard, read_u64be(name.data)};
-    char text[POSITION_TEXT_SIZE];
-    position_format(&position, text);
-    struct bytes request = arena_copy(deciding->arena, bytes_str(text));
+    struct bytes request = position_text(deciding->arena, &position);
     if (request.data == NULL)
         return decide_no_memory(deciding->err);
     int code = load_request(deciding, position.sequence);

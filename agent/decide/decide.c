@@ -384,6 +384,14 @@ struct bytes device_subject(struct arena *arena, uint32_t resource_id)
     return keep(arena, text);
 }
 
+struct bytes position_text(struct arena *arena, const struct position *position)
+{
+    char text[POSITION_TEXT_SIZE];
+
+    position_format(position, text);
+    return keep(arena, text);
+}
+
 struct bytes relationship_subject(struct arena *arena, uint32_t resource_id,
                                   uint32_t relationship_resource_id)
 {

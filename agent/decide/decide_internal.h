@@ -129,6 +129,7 @@ struct param_fault fault_of(const char *parameter, const char *text);
 /* Text in the arena; absent when memory is out. */
 struct bytes device_key(struct arena *arena, uint32_t resource_id);
 struct bytes device_subject(struct arena *arena, uint32_t resource_id);
+struct bytes position_text(struct arena *arena, const struct position *position);
 struct bytes relationship_subject(struct arena *arena, uint32_t resource_id,
                                   uint32_t relationship_resource_id);
 

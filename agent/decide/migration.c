@@ -25,12 +25,10 @@ static int name_pair(struct deciding *deciding, uint32_t *ret_source,
 {
     const struct association *association = &deciding->association;
     const struct position position = {deciding->command->shard, association->number};
-    char text[POSITION_TEXT_SIZE];
 
-    position_format(&position, text);
     *ret_source = association->source;
     *ret_restore = association->restore;
-    *ret_migration_id = arena_copy(deciding->arena, bytes_str(text));
+    *ret_migration_id = position_text(deciding->arena, &position);
     return ret_migration_id->data == NULL ? decide_no_memory(deciding->err) : 0;
 }
 

@@ -631,16 +631,24 @@ static int forget_delivery(const struct core *core, struct core_outcome *outcome
     return code;
 }
 
+/* Was the id seen before, and with this content? */
+static int look_up(struct core *core, struct intake *intake, struct receipt *ret_receipt,
+                   struct error *err)
+{
+    int code = hash_content(core, intake, err);
+
+    return code != 0 ? code
+                     : receipt_find(core->views, intake->envelope.source,
+                                    intake->envelope.id, intake->hash, ret_receipt, err);
+}
+
 /* Looks the id up; whatever is new is refused, or decided. */
 static int settle(struct core *core, struct intake *intake, struct core_outcome *outcome,
                   struct error *err)
 {
     struct receipt receipt;
-    int code = hash_content(core, intake, err);
+    int code = look_up(core, intake, &receipt, err);
 
-    if (code == 0)
-        code = receipt_find(core->views, intake->envelope.source, intake->envelope.id,
-                            intake->hash, &receipt, err);
     if (code != 0)
         return code;
     switch (receipt.match) {
@@ -811,10 +819,7 @@ static int recall(struct core *core, struct intake *intake, struct core_outcome 
         return 0;
     int code = judge(core, intake, err);
     if (code == 0)
-        code = hash_content(core, intake, err);
-    if (code == 0)
-        code = receipt_find(core->views, envelope->source, envelope->id, intake->hash,
-                            &receipt, err);
+        code = look_up(core, intake, &receipt, err);
     if (code != 0 ||
         (receipt.match != RECEIPT_SAME && receipt.match != RECEIPT_CONFLICT_SEEN))
         return code;
