@@ -179,7 +179,7 @@ static int count_in_slot(struct views *views, const struct event *event,
     return row_set(views, bytes_of(row, sizeof row), err);
 }
 
-/* Both rows of a new relationship. */
+/* Both rows of a new relationship, whose number count_in_slot() has just given out. */
 static int insert(struct views *views, const struct event *event,
                   const struct relationship *relationship, struct error *err)
 {
@@ -197,9 +197,7 @@ static int insert(struct views *views, const struct event *event,
     if (code == 0)
         code = index_key(&views->key, relationship->relationship_resource_id, err);
     if (code == 0)
-        code = row_open(views, VIEW_RELATIONSHIPS, buf_bytes(&views->key), &old, err);
-    if (code == 0 && old.data != NULL)
-        code = event_misfit(event, "its number is in use", err);
+        code = row_open_new(views, VIEW_RELATIONSHIPS, buf_bytes(&views->key), err);
     if (code == 0)
         code = row_set(views, buf_bytes(&pair), err);
     buf_release(&pair);

@@ -18,14 +18,23 @@ int row_get(struct views *views, enum view view, struct bytes key, struct buf *v
     return kv_get(views->kv, space_of(view), key, value, err);
 }
 
-int row_open(struct views *views, enum view view, struct bytes key, struct bytes *ret_old,
-             struct error *err)
+int row_open_new(struct views *views, enum view view, struct bytes key, struct error *err)
 {
     views->open_view = view;
+    views->open_exists = false;
     buf_clear(&views->open_key);
     if (buf_append_bytes(&views->open_key, key) != 0)
         return error_set(err, ERROR_NO_MEMORY, "out of memory while reading a row");
-    int code = row_get(views, view, buf_bytes(&views->open_key), &views->open_row, err);
+    return 0;
+}
+
+int row_open(struct views *views, enum view view, struct bytes key, struct bytes *ret_old,
+             struct error *err)
+{
+    int code = row_open_new(views, view, key, err);
+
+    if (code == 0)
+        code = row_get(views, view, buf_bytes(&views->open_key), &views->open_row, err);
     if (code < 0)
         return code;
     views->open_exists = code == 0;

@@ -19,6 +19,9 @@ int row_get(struct views *views, enum view view, struct bytes key, struct buf *v
  * until the next row_open). key is copied. */
 int row_open(struct views *views, enum view view, struct bytes key, struct bytes *ret_old,
              struct error *err);
+/* The same for a row of which the caller knows that there is none: nothing is read. */
+int row_open_new(struct views *views, enum view view, struct bytes key,
+                 struct error *err);
 /* Writes the open row; absent deletes it. Nothing is written if nothing changes. */
 int row_set(struct views *views, struct bytes row, struct error *err);
 

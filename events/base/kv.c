@@ -2,7 +2,9 @@
  * store.
  *
  * A batch is one ordered map of pending changes per space. A cursor walks the map and the
- * backend's scan side by side; where both have a key, the map's row counts.
+ * backend's scan side by side; where both have a key, the map's row counts. What was read
+ * of receipts and views through a batch is kept (row_cache.h) until the store is changed
+ * by somebody else than the batch.
  *
  * Keys of KV_META that are empty or begin with a NUL belong to the backends: nobody else
  * can write, read or list them.
@@ -14,10 +16,18 @@
 #include <stdlib.h>
 
 #include "events/base/kv_backend.h"
+#include "events/base/row_cache.h"
+
+/* How many rows are kept. A receipt is read twice while its command is decided, and then
+ * hardly ever again; those of devices, policies and counters are read for ever. */
+static const size_t rows_kept[KV_SPACES] = {[KV_RECEIPTS] = 64, [KV_VIEWS] = 8192};
 
 struct kv_batch {
     struct kv *kv;
     struct ordered_map changes[KV_SPACES];
+    struct row_cache
+        *rows[KV_SPACES]; /* as read through the batch; NULL = none is kept */
+    uint64_t writes_seen; /* kv->writes when they were */
 };
 
 struct kv_cursor {
@@ -57,6 +67,7 @@ int kv_get(struct kv *kv, enum kv_space space, struct bytes key, struct buf *val
 
 int kv_refresh(struct kv *kv, struct error *err)
 {
+    kv->writes++; /* of another process, perhaps */
     return kv->ops->refresh(kv, err);
 }
 
@@ -96,6 +107,7 @@ static int check_writable(struct kv *kv, struct error *err)
  * */
 static int note_write(struct kv *kv, int r, struct error *err)
 {
+    kv->writes++;
     if (r < 0 && r != ERROR_NO_MEMORY) {
         kv->failed = r;
         if (err) {
@@ -109,13 +121,24 @@ static int note_write(struct kv *kv, int r, struct error *err)
 
 struct kv_batch *kv_batch_new(struct kv *kv)
 {
-    struct kv_batch *batch = malloc(sizeof(*batch));
+    struct kv_batch *batch = calloc(1, sizeof(*batch));
+    bool failed = false;
 
-    if (batch) {
-        batch->kv = kv;
-        for (int space = 0; space < KV_SPACES; space++) {
-            ordered_map_init(&batch->changes[space], /* chunked= */ true);
+    if (!batch) {
+        return NULL;
+    }
+    batch->kv = kv;
+    batch->writes_seen = kv->writes;
+    for (int space = 0; space < KV_SPACES; space++) {
+        ordered_map_init(&batch->changes[space], /* chunked= */ true);
+        if (rows_kept[space] > 0) {
+            batch->rows[space] = row_cache_new(rows_kept[space]);
+            failed = failed || !batch->rows[space];
         }
+    }
+    if (failed) {
+        kv_batch_free(batch);
+        return NULL;
     }
     return batch;
 }
@@ -125,16 +148,44 @@ void kv_batch_free(struct kv_batch *batch)
     if (batch) {
         for (int space = 0; space < KV_SPACES; space++) {
             ordered_map_release(&batch->changes[space]);
+            row_cache_free(batch->rows[space]);
         }
         free(batch);
     }
 }
 
-void kv_batch_clear(struct kv_batch *batch)
+static void clear_changes(struct kv_batch *batch)
 {
     for (int space = 0; space < KV_SPACES; space++) {
         ordered_map_clear(&batch->changes[space]);
     }
+}
+
+static void forget_rows(struct kv_batch *batch)
+{
+    for (int space = 0; space < KV_SPACES; space++) {
+        if (batch->rows[space]) {
+            row_cache_clear(batch->rows[space]);
+        }
+    }
+}
+
+void kv_batch_clear(struct kv_batch *batch)
+{
+    if (kv_batch_count(batch) > 0) {
+        forget_rows(batch); /* they are as the batch would have made them */
+    }
+    clear_changes(batch);
+}
+
+/* The rows kept of a space, if any are; without what the store has no longer. */
+static struct row_cache *rows_of(struct kv_batch *batch, enum kv_space space)
+{
+    if (batch->writes_seen != batch->kv->writes) {
+        forget_rows(batch);
+        batch->writes_seen = batch->kv->writes;
+    }
+    return batch->rows[space];
 }
 
 static int batch_set(struct kv_batch *batch, enum kv_space space, struct bytes key,
@@ -147,6 +198,9 @@ static int batch_set(struct kv_batch *batch, enum kv_space space, struct bytes k
     }
     if (ordered_map_set(&batch->changes[space], key, value) < 0) {
         return error_set(err, ERROR_NO_MEMORY, "out of memory for a row of a batch");
+    }
+    if (batch->rows[space]) {
+        row_cache_change(batch->rows[space], key, value);
     }
     return 0;
 }
@@ -163,22 +217,44 @@ int kv_batch_delete(struct kv_batch *batch, enum kv_space space, struct bytes ke
     return batch_set(batch, space, key, BYTES_ABSENT, err);
 }
 
-int kv_batch_get(struct kv_batch *batch, enum kv_space space, struct bytes key,
-                 struct buf *value, struct error *err)
+static int give_row(struct bytes row, struct buf *value, struct error *err)
+{
+    buf_clear(value);
+    if (!row.data) {
+        return 1;
+    }
+    if (buf_append_bytes(value, row) < 0) {
+        return error_set(err, ERROR_NO_MEMORY, "out of memory for a row");
+    }
+    return 0;
+}
+
+static int get_uncached(struct kv_batch *batch, enum kv_space space, struct bytes key,
+                        struct buf *value, struct error *err)
 {
     const struct ordered_entry *entry = ordered_map_find(&batch->changes[space], key);
 
     if (!entry) {
         return kv_get(batch->kv, space, key, value, err);
     }
-    buf_clear(value);
-    if (!entry->value) {
-        return 1;
+    return give_row(entry->value ? ordered_entry_value(entry) : BYTES_ABSENT, value, err);
+}
+
+int kv_batch_get(struct kv_batch *batch, enum kv_space space, struct bytes key,
+                 struct buf *value, struct error *err)
+{
+    struct row_cache *rows = rows_of(batch, space);
+    struct bytes row;
+
+    if (rows && row_cache_find(rows, key, &row)) {
+        return give_row(row, value, err);
     }
-    if (buf_append_bytes(value, ordered_entry_value(entry)) < 0) {
-        return error_set(err, ERROR_NO_MEMORY, "out of memory for a row");
+    int r = get_uncached(batch, space, key, value, err);
+
+    if (rows && r >= 0) {
+        row_cache_put(rows, key, r == 0 ? buf_bytes(value) : BYTES_ABSENT);
     }
-    return 0;
+    return r;
 }
 
 size_t kv_batch_count(const struct kv_batch *batch)
@@ -199,9 +275,14 @@ int kv_batch_commit(struct kv_batch *batch, bool sync, struct error *err)
     if (r < 0) {
         return r;
     }
+    bool rows_hold = batch->writes_seen == kv->writes;
+
     r = note_write(kv, kv->ops->apply(kv, batch->changes, sync, err), err);
     if (r == 0) {
-        kv_batch_clear(batch);
+        clear_changes(batch);
+    }
+    if (r == 0 && rows_hold) {
+        batch->writes_seen = kv->writes; /* the store is now as the batch had it */
     }
     return r;
 }

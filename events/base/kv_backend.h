@@ -47,6 +47,7 @@ struct kv {
     int failed; /* the error code of the write after which none may follow, or 0 */
     bool filling[KV_SPACES]; /* a fill of the space has begun and not ended */
     size_t cursors;          /* open ones */
+    uint64_t writes;         /* how often the rows have or may have changed */
 };
 
 /* The first member of a backend's struct kv_fill. */

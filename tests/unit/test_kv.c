@@ -591,6 +591,28 @@ static void append_rows(struct fixture *f, bool through_batch, enum kv_space spa
     drain(cursor, out);
 }
 
+/* A cursor looks at the batch and the store, and not at the rows that are kept. */
+static void assert_get_as_cursor(struct fixture *f, enum kv_space space, struct bytes key,
+                                 int r, struct bytes value)
+{
+    uint8_t next[13];
+    struct buf by_cursor = BUF_INIT;
+    struct buf by_get = BUF_INIT;
+
+    memcpy(next, key.data, key.size);
+    next[key.size] = '\0';
+    append_rows(f, true, space, key, bytes_of(next, key.size + 1), &by_cursor);
+    if (r == 0) {
+        (void)buf_append_bytes(&by_get, key);
+        (void)buf_append_byte(&by_get, '=');
+        (void)buf_append_bytes(&by_get, value);
+        (void)buf_append_byte(&by_get, ' ');
+    }
+    assert_string_equal(buf_cstr(&by_get), buf_cstr(&by_cursor));
+    buf_release(&by_cursor);
+    buf_release(&by_get);
+}
+
 static void compare(struct fixture *memory, struct fixture *rocks)
 {
     struct buf of_memory = BUF_INIT;
@@ -610,6 +632,7 @@ static void compare(struct fixture *memory, struct fixture *rocks)
 
     assert_int_equal(kv_batch_get(rocks->batch, space, key, &of_rocks, NULL), r);
     assert_true(bytes_equal(buf_bytes(&of_memory), buf_bytes(&of_rocks)));
+    assert_get_as_cursor(memory, space, key, r, buf_bytes(&of_memory));
     r = kv_last_key(memory->kv, space, &of_memory, NULL);
     assert_int_equal(kv_last_key(rocks->kv, space, &of_rocks, NULL), r);
     assert_true(bytes_equal(buf_bytes(&of_memory), buf_bytes(&of_rocks)));
@@ -643,6 +666,18 @@ static void fill_both(struct fixture *memory, struct fixture *rocks)
     }
 }
 
+/* Another batch changes the store under the one that is read through. */
+static void put_beside(struct fixture *f, enum kv_space space, struct bytes key,
+                       const char *text)
+{
+    struct kv_batch *beside = kv_batch_new(f->kv);
+
+    assert_non_null(beside);
+    assert_int_equal(kv_batch_put(beside, space, key, bytes_str(text), NULL), 0);
+    assert_int_equal(kv_batch_commit(beside, false, NULL), 0);
+    kv_batch_free(beside);
+}
+
 static void random_step(struct fixture *memory, struct fixture *rocks)
 {
     struct fixture *both[] = {memory, rocks};
@@ -650,9 +685,10 @@ static void random_step(struct fixture *memory, struct fixture *rocks)
     uint32_t choice = random_below(1000);
     uint8_t room[12];
     struct bytes key = random_key(room);
-    char text[40];
+    char text[160];
 
-    (void)snprintf(text, sizeof(text), "%.*u", (int)random_below(30), random_below(1000));
+    (void)snprintf(text, sizeof(text), "%.*u",
+                   (int)random_below(random_below(4) ? 30 : 150), random_below(1000));
     for (int i = 0; i < 2; i++) {
         if (choice < 500) {
             assert_int_equal(
@@ -663,9 +699,11 @@ static void random_step(struct fixture *memory, struct fixture *rocks)
             assert_int_equal(kv_batch_commit(both[i]->batch, false, NULL), 0);
         } else if (choice < 860) {
             kv_batch_clear(both[i]->batch);
+        } else if (choice < 870) {
+            put_beside(both[i], space, key, text);
         }
     }
-    if (choice >= 860 && choice < 995) {
+    if (choice >= 870 && choice < 995) {
         compare(memory, rocks);
     } else if (choice >= 995 && choice < 997) {
         fill_both(memory, rocks);
