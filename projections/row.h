@@ -2,8 +2,8 @@
  * encoding.
  *
  * Every write goes row_open() -> row_set(): the old row is read once, shown to the
- * caller, and taken out of the digest as the new one is put in. A row is a function of
- * the events alone.
+ * caller, and taken out of the digest as the new one is put in. A row that cannot be
+ * there yet is opened with row_open_new(). A row is a function of the events alone.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef PROJECTIONS_ROW_H

@@ -25,9 +25,9 @@ static const size_t rows_kept[KV_SPACES] = {[KV_RECEIPTS] = 64, [KV_VIEWS] = 819
 struct kv_batch {
     struct kv *kv;
     struct ordered_map changes[KV_SPACES];
-    struct row_cache
-        *rows[KV_SPACES]; /* as read through the batch; NULL = none is kept */
-    uint64_t writes_seen; /* kv->writes when they were */
+    /* as read through the batch while kv->writes was writes_seen; NULL = none is kept */
+    struct row_cache *rows[KV_SPACES];
+    uint64_t writes_seen;
 };
 
 struct kv_cursor {
@@ -172,20 +172,17 @@ static void forget_rows(struct kv_batch *batch)
 
 void kv_batch_clear(struct kv_batch *batch)
 {
-    if (kv_batch_count(batch) > 0) {
-        forget_rows(batch); /* they are as the batch would have made them */
-    }
+    forget_rows(batch); /* they are as the batch would have made them */
     clear_changes(batch);
 }
 
-/* The rows kept of a space, if any are; without what the store has no longer. */
-static struct row_cache *rows_of(struct kv_batch *batch, enum kv_space space)
+/* What was read before somebody else changed the store is not known any more. */
+static void forget_old_rows(struct kv_batch *batch)
 {
     if (batch->writes_seen != batch->kv->writes) {
         forget_rows(batch);
         batch->writes_seen = batch->kv->writes;
     }
-    return batch->rows[space];
 }
 
 static int batch_set(struct kv_batch *batch, enum kv_space space, struct bytes key,
@@ -243,9 +240,10 @@ static int get_uncached(struct kv_batch *batch, enum kv_space space, struct byte
 int kv_batch_get(struct kv_batch *batch, enum kv_space space, struct bytes key,
                  struct buf *value, struct error *err)
 {
-    struct row_cache *rows = rows_of(batch, space);
+    struct row_cache *rows = batch->rows[space];
     struct bytes row;
 
+    forget_old_rows(batch);
     if (rows && row_cache_find(rows, key, &row)) {
         return give_row(row, value, err);
     }
@@ -275,13 +273,10 @@ int kv_batch_commit(struct kv_batch *batch, bool sync, struct error *err)
     if (r < 0) {
         return r;
     }
-    bool rows_hold = batch->writes_seen == kv->writes;
-
+    forget_old_rows(batch);
     r = note_write(kv, kv->ops->apply(kv, batch->changes, sync, err), err);
     if (r == 0) {
         clear_changes(batch);
-    }
-    if (r == 0 && rows_hold) {
         batch->writes_seen = kv->writes; /* the store is now as the batch had it */
     }
     return r;

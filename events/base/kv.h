@@ -62,8 +62,9 @@ int kv_get(struct kv *kv, enum kv_space space, struct bytes key, struct buf *val
  * no effect. */
 int kv_refresh(struct kv *kv, struct error *err);
 
-/* A batch may be used again after commit or clear. */
-struct kv_batch *kv_batch_new(struct kv *kv); /* NULL = out of memory */
+/* A batch may be used again after commit or clear. It takes 1 MB, used as rows are read.
+ * NULL = out of memory. */
+struct kv_batch *kv_batch_new(struct kv *kv);
 void kv_batch_free(struct kv_batch *batch);
 void kv_batch_clear(struct kv_batch *batch);
 int kv_batch_put(struct kv_batch *batch, enum kv_space space, struct bytes key,

@@ -8,13 +8,12 @@
 
 #include "events/base/hash.h"
 
-#define ROW_BYTES 121 /* key and value; those of relationships take some 80 */
+#define ROW_BYTES 122 /* key and value; those of relationships take some 80 */
 #define ABSENT UINT8_MAX
 
 struct place {
     uint32_t hash;
-    bool used;
-    uint8_t key_size;
+    uint8_t key_size;   /* 0 = nothing is held */
     uint8_t value_size; /* ABSENT = there is no such row */
     uint8_t row[ROW_BYTES];
 };
@@ -43,21 +42,25 @@ void row_cache_free(struct row_cache *cache)
 void row_cache_clear(struct row_cache *cache)
 {
     for (size_t i = 0; i < cache->count; i++) {
-        cache->places[i].used = false;
+        cache->places[i].key_size = 0;
     }
+}
+
+static struct place *place_at(struct row_cache *cache, uint32_t hash)
+{
+    return &cache->places[hash & (cache->count - 1)];
 }
 
 static bool holds(const struct place *place, uint32_t hash, struct bytes key)
 {
-    return place->used && place->hash == hash &&
+    return place->key_size > 0 && place->hash == hash &&
            bytes_equal(bytes_of(place->row, place->key_size), key);
 }
 
-bool row_cache_find(const struct row_cache *cache, struct bytes key,
-                    struct bytes *ret_value)
+bool row_cache_find(struct row_cache *cache, struct bytes key, struct bytes *ret_value)
 {
     uint32_t hash = murmur2(key);
-    const struct place *place = &cache->places[hash & (cache->count - 1)];
+    const struct place *place = place_at(cache, hash);
 
     if (!holds(place, hash, key)) {
         return false;
@@ -74,16 +77,16 @@ static void place_fill(struct place *place, uint32_t hash, struct bytes key,
 {
     size_t value_size = value.data ? value.size : 0;
 
-    place->used = key.size <= ROW_BYTES && value_size <= ROW_BYTES - key.size;
-    if (!place->used) {
+    place->key_size = 0;
+    if (key.size == 0 || key.size > ROW_BYTES || value_size > ROW_BYTES - key.size) {
         return;
     }
     place->hash = hash;
     place->key_size = (uint8_t)key.size;
     place->value_size = value.data ? (uint8_t)value_size : ABSENT;
-    memmove(place->row, key.data, key.size);
+    memcpy(place->row, key.data, key.size);
     if (value_size > 0) {
-        memmove(place->row + key.size, value.data, value_size);
+        memcpy(place->row + key.size, value.data, value_size);
     }
 }
 
@@ -91,15 +94,13 @@ void row_cache_put(struct row_cache *cache, struct bytes key, struct bytes value
 {
     uint32_t hash = murmur2(key);
 
-    if (key.size > 0) {
-        place_fill(&cache->places[hash & (cache->count - 1)], hash, key, value);
-    }
+    place_fill(place_at(cache, hash), hash, key, value);
 }
 
 void row_cache_change(struct row_cache *cache, struct bytes key, struct bytes value)
 {
     uint32_t hash = murmur2(key);
-    struct place *place = &cache->places[hash & (cache->count - 1)];
+    struct place *place = place_at(cache, hash);
 
     if (holds(place, hash, key)) {
         place_fill(place, hash, key, value);

@@ -4,7 +4,8 @@
  * A decision reads a row, and the fold of its event reads it once more; policies, devices
  * and counters are read for command after command, and most of what is asked for is
  * absent. The cache is a table with one place for each hash: a newer row takes the place
- * of an older one. The rows of a cache are of one space. What it holds is what the batch would read; kv.c keeps it so.
+ * of an older one. The rows of a cache are of one space. What it holds is what the batch
+ * would read; kv.c keeps it so.
  *
  * Sizes are in bytes. The cache owns its memory and belongs to one thread. Only the
  * making can fail: a row that is too long for its place is not held.
@@ -23,11 +24,10 @@ void row_cache_clear(struct row_cache *cache);
 
 /* Is the row known? If so *ret_value is its value, absent if there is no such row; borrowed
  * until the cache changes. */
-bool row_cache_find(const struct row_cache *cache, struct bytes key,
-                    struct bytes *ret_value);
-/* Holds what was read. */
+bool row_cache_find(struct row_cache *cache, struct bytes key, struct bytes *ret_value);
+/* Holds what was read. value must not be of the cache. */
 void row_cache_put(struct row_cache *cache, struct bytes key, struct bytes value);
-/* The row is changed: what is held of it changes, too. */
+/* The row is changed: what is held of it changes, too. value as above. */
 void row_cache_change(struct row_cache *cache, struct bytes key, struct bytes value);
 
 #endif

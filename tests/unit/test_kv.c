@@ -188,6 +188,18 @@ static void assert_batch_value(struct fixture *fixture, enum kv_space space,
     buf_release(&value);
 }
 
+/* Another batch changes the store under the one that is read through. */
+static void put_beside(struct fixture *f, enum kv_space space, struct bytes key,
+                       const char *text)
+{
+    struct kv_batch *beside = kv_batch_new(f->kv);
+
+    assert_non_null(beside);
+    assert_int_equal(kv_batch_put(beside, space, key, bytes_str(text), NULL), 0);
+    assert_int_equal(kv_batch_commit(beside, false, NULL), 0);
+    kv_batch_free(beside);
+}
+
 static struct kv_cursor *open_cursor(struct kv *kv, struct kv_batch *batch,
                                      enum kv_space space, const char *from,
                                      const char *to)
@@ -338,6 +350,22 @@ static void test_batch_reads(void **state)
     assert_batch_value(f, KV_VIEWS, "a", "stored");
     assert_batch_value(f, KV_VIEWS, "b", "stored");
     assert_batch_value(f, KV_VIEWS, "d", NULL);
+}
+
+/* What was read through a batch is read anew after another one changed it, also when the
+ * batch itself is committed in between. */
+static void test_batch_reads_anew(void **state)
+{
+    struct fixture *f = *state;
+
+    assert_batch_value(f, KV_VIEWS, "a", NULL);
+    put_beside(f, KV_VIEWS, bytes_str("a"), "1");
+    assert_batch_value(f, KV_VIEWS, "a", "1");
+    put_beside(f, KV_VIEWS, bytes_str("a"), "2");
+    put(f, KV_VIEWS, "b", "3");
+    commit(f);
+    assert_batch_value(f, KV_VIEWS, "a", "2");
+    assert_batch_value(f, KV_VIEWS, "b", "3");
 }
 
 /* A cursor gives the rows of store and batch in one order, each key once, within its
@@ -664,18 +692,6 @@ static void fill_both(struct fixture *memory, struct fixture *rocks)
             kv_fill_abandon(fills[j]);
         }
     }
-}
-
-/* Another batch changes the store under the one that is read through. */
-static void put_beside(struct fixture *f, enum kv_space space, struct bytes key,
-                       const char *text)
-{
-    struct kv_batch *beside = kv_batch_new(f->kv);
-
-    assert_non_null(beside);
-    assert_int_equal(kv_batch_put(beside, space, key, bytes_str(text), NULL), 0);
-    assert_int_equal(kv_batch_commit(beside, false, NULL), 0);
-    kv_batch_free(beside);
 }
 
 static void random_step(struct fixture *memory, struct fixture *rocks)
@@ -1389,6 +1405,7 @@ int main(int argc, char **argv)
         BOTH(test_put_get_delete),
         BOTH(test_binary_rows),
         BOTH(test_batch_reads),
+        BOTH(test_batch_reads_anew),
         BOTH(test_cursor_merges),
         BOTH(test_cursor_is_a_snapshot),
         BOTH(test_last_key),
