@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "agent/shard/claim.h"
+#include "events/event_log.h"
 #include "schemas/answers.h"
 #include "tests/fuzz/pieces.h"
 #include "tests/fuzz/prepared.h"
@@ -112,6 +113,21 @@ static struct core_outcome take(struct prepared *prepared, const struct record *
     return outcome;
 }
 
+/* A conclusion is answered once, to the command that had asked: what brought it about is not
+ * answered when it comes again. */
+static bool concludes(const struct side *side, const struct core_outcome *outcome)
+{
+    struct arena arena = ARENA_INIT;
+    struct event event;
+    uint64_t concluded;
+
+    expect(event_log_read(side->kv, core_batch(side->core), outcome->first_sequence,
+                          &arena, &event, NULL) == 0);
+    expect(answer_concludes(&event, /* data= */ NULL, &concluded, NULL) == 0);
+    arena_release(&arena);
+    return concluded != 0;
+}
+
 /* The record, and the same record once more behind it. */
 static void take_twice(struct prepared *prepared, struct record *record)
 {
@@ -127,9 +143,10 @@ static void take_twice(struct prepared *prepared, struct record *record)
     record->offset++;
     again = take(prepared, record);
     if (answered) {
-        expect(again.result == CORE_REPEATED &&
-               again.first_sequence == first.first_sequence &&
+        expect(again.first_sequence == first.first_sequence &&
                again.count == first.count);
+        expect(again.result ==
+               (concludes(&prepared->owner, &first) ? CORE_NOTHING : CORE_REPEATED));
         keep_answer(&prepared->owner, &again, &answers[2]);
         expect(bytes_equal(buf_bytes(&answers[0]), buf_bytes(&answers[2])));
     } else {
