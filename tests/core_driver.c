@@ -3,12 +3,14 @@
  * tests/model/property_test.py.
  *
  * What leaves goes through the agent's own outbox, over a sink that stands below in the
- * place of agent/kafka/sink.c: it prints, and acknowledges when it is polled. What was sent
- * before the poll before is acknowledged, so that the answer cursor is always behind.
+ * place of agent/kafka/sink.c. When it is polled, what was sent before the poll before is
+ * acknowledged, so that the answer cursor is always behind. Where shards are killed a
+ * record is under way until then, or until the end of a run; else it arrives at once.
  *
  * A shard can be killed: everything that it does is a step (lives()), and before the one
- * that is named it loses all but its store, and what it was about to do fails. It then
- * begins again as the agent does.
+ * that is named it loses all but its store, and the newest of what is under way; what it
+ * was about to do fails. It then begins again as the agent does, by the agent's own code
+ * as far as that needs no broker (agent/shard/effects.h).
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <jansson.h>
@@ -39,6 +41,7 @@ struct queued_record {
 struct kill {
     size_t steps; /* it dies before this one, counted from the kill before */
     bool disk;    /* and another agent takes over, who has none of its files */
+    size_t lost;  /* so many of the newest records under way never arrive */
 };
 
 struct driven_shard {
@@ -46,6 +49,7 @@ struct driven_shard {
     struct kv *kv;
     struct core *core;
     struct outbox *outbox;
+    struct sink *sink;           /* the outbox's */
     struct kafka_settings kafka; /* empty; tells its sink which shard it is of */
     struct shard_status status;
     struct effects effects;
@@ -220,14 +224,48 @@ static int killed(void)
 
 /* ---- the sink: what the outbox sends ----------------------------------------------- */
 
+/* A record under way. */
+struct sent {
+    uint64_t tag;
+    const char *kind; /* "answer", ..; what is told when it arrives */
+    json_t *told;
+    bool arrived; /* and is not acknowledged yet */
+    uint32_t target;
+    struct record forward; /* of a forward: as it will lie on its partition */
+    int64_t offset;        /* ... and where it came from */
+};
+
 struct sink {
     struct driven_shard *driven;
     delivery_fn on_delivery;
     void *context;
-    uint64_t *tags; /* of what is not acknowledged */
+    struct sent *sent; /* what is not acknowledged */
     size_t count, capacity;
     size_t ripe; /* of these, sent before the last poll */
 };
+
+static void arrive(struct driven_shard *driven, struct sent *sent)
+{
+    if (sent->arrived)
+        return;
+    sent->arrived = true;
+    print(sent->kind, sent->told);
+    sent->told = NULL;
+    if (strcmp(sent->kind, "forward") != 0)
+        return;
+    if (sent->offset <= driven->forwarded) {
+        append_late(sent->target, &sent->forward);
+        return;
+    }
+    driven->forwarded = sent->offset;
+    append(sent->target, &sent->forward);
+}
+
+static void arrive_all(struct sink *sink, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        arrive(sink->driven, &sink->sent[i]);
+}
 
 int sink_open(const struct kafka_settings *settings, enum sink_role role,
               size_t max_message_bytes, int wake_fd, delivery_fn on_delivery,
@@ -242,15 +280,23 @@ int sink_open(const struct kafka_settings *settings, enum sink_role role,
     }
     sink->on_delivery = on_delivery;
     sink->context = context;
+    sink->driven->sink = sink;
     *ret_sink = sink;
     return 0;
 }
 
 void sink_close(struct sink *sink)
 {
+    size_t lost = 0;
+
     if (sink == NULL)
         return;
-    free(sink->tags);
+    if (sink->driven->dead)
+        lost = sink->driven->kills[0].lost;
+    arrive_all(sink, sink->count > lost ? sink->count - lost : 0);
+    for (size_t i = 0; i < sink->count; i++)
+        json_decref(sink->sent[i].told);
+    free(sink->sent);
     free(sink);
 }
 
@@ -267,12 +313,13 @@ int sink_poll(struct sink *sink, int timeout_ms)
     size_t ripe = sink->ripe;
 
     (void)timeout_ms;
+    arrive_all(sink, ripe);
     for (size_t i = 0; i < ripe; i++) {
-        struct delivery delivery = {.tag = sink->tags[i], .offset = -1};
+        struct delivery delivery = {.tag = sink->sent[i].tag, .offset = -1};
         sink->on_delivery(sink->context, &delivery);
     }
     sink->count -= ripe;
-    memmove(sink->tags, sink->tags + ripe, sink->count * sizeof *sink->tags);
+    memmove(sink->sent, sink->sent + ripe, sink->count * sizeof *sink->sent);
     sink->ripe = sink->count;
     return (int)ripe;
 }
@@ -294,33 +341,30 @@ size_t sink_pending(const struct sink *sink)
     return sink->count;
 }
 
-static void print_forward(struct driven_shard *driven, uint32_t target,
-                          const struct header *headers, size_t count)
+static void send_forward(struct sent *sent, struct driven_shard *driven, uint32_t target,
+                         const struct header *headers, size_t count)
 {
-    struct record copy = *driven->at_hand;
-    struct header *kept_headers = arena_alloc(&kept, count * sizeof *kept_headers);
+    struct header *copies = arena_alloc(&kept, count * sizeof *copies);
 
-    memcpy(kept_headers, headers, count * sizeof *headers);
-    kept_headers[count - 1].name = arena_copy(&kept, headers[count - 1].name);
-    kept_headers[count - 1].value = arena_copy(&kept, headers[count - 1].value);
-    copy.headers = kept_headers;
-    copy.header_count = count;
-    copy.offset = -1;
-    print("forward", json_pack("{s:i, s:I, s:i, s:o}", "from", (int)driven->number,
-                               "offset", (json_int_t)driven->at_hand->offset, "to",
-                               (int)target, "headers", header_list(headers, count)));
-    if (driven->at_hand->offset <= driven->forwarded) {
-        append_late(target, &copy);
-        return;
-    }
-    driven->forwarded = driven->at_hand->offset;
-    append(target, &copy);
+    memcpy(copies, headers, count * sizeof *headers);
+    copies[count - 1].name = arena_copy(&kept, headers[count - 1].name);
+    copies[count - 1].value = arena_copy(&kept, headers[count - 1].value);
+    sent->forward = *driven->at_hand;
+    sent->forward.headers = copies;
+    sent->forward.header_count = count;
+    sent->forward.offset = -1;
+    sent->offset = driven->at_hand->offset;
+    sent->target = target;
+    sent->kind = "forward";
+    sent->told = json_pack("{s:i, s:I, s:i, s:o}", "from", (int)driven->number, "offset",
+                           (json_int_t)sent->offset, "to", (int)target, "headers",
+                           header_list(headers, count));
 }
 
 /* Told alone: the stream brings it to its shard. */
-static void print_command(const struct driven_shard *driven, uint32_t to,
-                          struct bytes key, struct bytes value,
-                          const struct header *headers, size_t count)
+static void send_command(struct sent *sent, const struct driven_shard *driven,
+                         uint32_t to, struct bytes key, struct bytes value,
+                         const struct header *headers, size_t count)
 {
     static const char *const told[] = {"ce_id", "ce_source", "ce_type", "ce_replyto"};
     struct header chosen[sizeof told / sizeof told[0]];
@@ -332,33 +376,34 @@ static void print_command(const struct driven_shard *driven, uint32_t to,
                 chosen[chosen_count++] = headers[i];
         }
     }
-    print("command",
-          json_pack("{s:i, s:i, s:o, s:o, s:o}", "from", (int)driven->number, "to",
-                    (int)to, "key", to_base64(key), "value", to_base64(value), "headers",
-                    header_list(chosen, chosen_count)));
+    sent->kind = "command";
+    sent->told = json_pack("{s:i, s:i, s:o, s:o, s:o}", "from", (int)driven->number, "to",
+                           (int)to, "key", to_base64(key), "value", to_base64(value),
+                           "headers", header_list(chosen, chosen_count));
 }
 
-static void print_dead_letter(const struct driven_shard *driven,
-                              const struct header *headers, size_t count)
+static void send_dead_letter(struct sent *sent, const struct driven_shard *driven,
+                             const struct header *headers, size_t count)
 {
-    print("dead_letter", json_pack("{s:i, s:I, s:o}", "from", (int)driven->number,
-                                   "offset", (json_int_t)driven->at_hand->offset,
-                                   "headers", header_list(headers, count)));
+    sent->kind = "dead_letter";
+    sent->told = json_pack("{s:i, s:I, s:o}", "from", (int)driven->number, "offset",
+                           (json_int_t)driven->at_hand->offset, "headers",
+                           header_list(headers, count));
 }
 
-static void print_answer(const struct driven_shard *driven, const char *topic,
-                         int32_t partition, struct bytes key, struct bytes value,
-                         const struct header *headers, size_t count)
+static void send_answer(struct sent *sent, const struct driven_shard *driven,
+                        const char *topic, int32_t partition, struct bytes key,
+                        struct bytes value, const struct header *headers, size_t count)
 {
     json_t *list = json_array();
 
     for (size_t i = 0; i < count; i++)
         json_array_append_new(list, json_pack("[o, o]", text_of(headers[i].name),
                                               text_of(headers[i].value)));
-    print("answer",
-          json_pack("{s:i, s:s, s:i, s:o, s:o, s:o}", "shard", (int)driven->number,
-                    "topic", topic, "partition", (int)partition, "key", to_base64(key),
-                    "headers", list, "value", text_of(value)));
+    sent->kind = "answer";
+    sent->told = json_pack("{s:i, s:s, s:i, s:o, s:o, s:o}", "shard", (int)driven->number,
+                           "topic", topic, "partition", (int)partition, "key",
+                           to_base64(key), "headers", list, "value", text_of(value));
 }
 
 int sink_send(struct sink *sink, const char *topic, int32_t partition, struct bytes key,
@@ -377,19 +422,23 @@ int sink_send(struct sink *sink, const char *topic, int32_t partition, struct by
                        : buries      ? "a dead letter"
                                      : "an answer"))
         return killed();
-    if (forwards)
-        print_forward(driven, (uint32_t)partition, headers, header_count);
-    else if (to_commands)
-        print_command(driven, (uint32_t)partition, key, value, headers, header_count);
-    else if (buries)
-        print_dead_letter(driven, headers, header_count);
-    else
-        print_answer(driven, topic, partition, key, value, headers, header_count);
     if (sink->count == sink->capacity) {
         sink->capacity = sink->capacity == 0 ? 64 : 2 * sink->capacity;
-        sink->tags = realloc(sink->tags, sink->capacity * sizeof *sink->tags);
+        sink->sent = realloc(sink->sent, sink->capacity * sizeof *sink->sent);
     }
-    sink->tags[sink->count++] = tag;
+    struct sent *sent = &sink->sent[sink->count++];
+    *sent = (struct sent){.tag = tag};
+    if (forwards)
+        send_forward(sent, driven, (uint32_t)partition, headers, header_count);
+    else if (to_commands)
+        send_command(sent, driven, (uint32_t)partition, key, value, headers,
+                     header_count);
+    else if (buries)
+        send_dead_letter(sent, driven, headers, header_count);
+    else
+        send_answer(sent, driven, topic, partition, key, value, headers, header_count);
+    if (site.room == 0) /* what is told is in one order, whatever the size of batches */
+        arrive(driven, sent);
     return 0;
 }
 
@@ -660,11 +709,11 @@ static int begin_again(struct driven_shard *driven)
     uint64_t count;
 
     error_clear(&err);
+    core_close(driven->core);
+    outbox_close(driven->outbox);
     driven->dead = false;
     driven->kill_count--;
     memmove(driven->kills, driven->kills + 1, driven->kill_count * sizeof kill);
-    core_close(driven->core);
-    outbox_close(driven->outbox);
     if (kill.disk)
         adopt(driven);
     else
@@ -799,8 +848,11 @@ static void op_run(void)
         for (uint32_t shard = 0; shard < site.identity.shards; shard++)
             survive(&site.shards[shard], rest(&site.shards[shard]));
     } while (bring_late() | run_all());
-    for (uint32_t shard = 0; shard < site.identity.shards; shard++)
-        site.shards[shard].next_offset = site.shards[shard].run_end + site.room;
+    for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
+        struct driven_shard *driven = &site.shards[shard];
+        arrive_all(driven->sink, driven->sink->count);
+        driven->next_offset = driven->run_end + site.room;
+    }
 }
 
 static void op_kill(json_t *op)
@@ -813,6 +865,7 @@ static void op_kill(json_t *op)
     driven->kills[driven->kill_count++] = (struct kill){
         .steps = (size_t)json_integer_value(json_object_get(op, "steps")),
         .disk = json_is_true(json_object_get(op, "disk")),
+        .lost = (size_t)json_integer_value(json_object_get(op, "lost")),
     };
 }
 

@@ -1,8 +1,9 @@
 # kills.py - random deaths of shards in a stream, and what must hold however often they die.
 #
 # A kill is a step of the stream like any other, so that it shrinks with it:
-#   {'op': 'kill', 'shard', 'steps', 'disk'}   the shard dies before its so-manieth step from now, or from the
-#                                              kill before; disk: another agent takes over, without its files
+#   {'op': 'kill', 'shard', 'steps', 'disk', 'lost'}   the shard dies before its so-manieth step from now, or
+#       from the kill before; disk: another agent takes over, without its files; lost: so many of the newest
+#       records that are under way never arrive
 # The model knows of no death: it says once what there is to be, and that must have come of it.
 #
 # SPDX-License-Identifier: Apache-2.0
@@ -31,6 +32,7 @@ def planted(seed, shards, steps):
         if step['op'] == 'run':
             for _ in range(int(rng.expovariate(1 / rate) + 0.5)):
                 out.append({'op': 'kill', 'shard': rng.randrange(shards), 'disk': rng.random() < 0.25,
+                            'lost': rng.choice([0, 1, 2, 100]),
                             'steps': 1 + int(rng.expovariate(1 / rng.choice([1, 4, 12])))})
         out.append(step)
     return out

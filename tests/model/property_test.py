@@ -12,10 +12,11 @@
 #                      shards are only told: the stream brings them as records, as it pleases
 #   {"op":"restart"}   every shard is closed and opened again from its store
 #   {"op":"rebuild"}   every shard's views and receipts are made anew from its log
-#   {"op":"kill","shard","steps","disk":bool}   the shard dies before its so-manieth step from now (or from
-#                      the kill before): it loses all but its store, or that too, and begins again as the
-#                      agent does. Only if "open" had "room": so many offsets stay free at the end of each
-#                      run, for records that are forwarded once more, which come when all else is done
+#   {"op":"kill","shard","steps","disk":bool,"lost"}   the shard dies before its so-manieth step from now
+#                      (or from the kill before): it loses all but its store, or that too, and the last of what
+#                      is under way, and begins again as the agent does. Only if "open" had "room": so many
+#                      offsets stay free at the end of each run, for records that are forwarded once more,
+#                      which come when all else is done
 #   {"op":"views"}
 #
 # It answers with lines {"event"|"answer"|"forward"|"dead_letter"|"command"|"killed"|"views": {..}} and, after
