@@ -190,10 +190,8 @@ static void append_late(uint32_t shard, const struct record *record)
     site.late[site.late_count++] = (struct late_record){shard, *record};
 }
 
-static bool bring_late(void)
+static void bring_late(void)
 {
-    bool any = site.late_count > 0;
-
     for (size_t i = 0; i < site.late_count; i++) {
         struct driven_shard *to = &site.shards[site.late[i].shard];
         append(to->number, &site.late[i].record);
@@ -201,7 +199,6 @@ static bool bring_late(void)
             die("more records come twice than there is room for");
     }
     site.late_count = 0;
-    return any;
 }
 
 /* ---- kills ------------------------------------------------------------------------- */
@@ -319,7 +316,8 @@ int sink_poll(struct sink *sink, int timeout_ms)
         sink->on_delivery(sink->context, &delivery);
     }
     sink->count -= ripe;
-    memmove(sink->sent, sink->sent + ripe, sink->count * sizeof *sink->sent);
+    if (ripe > 0)
+        memmove(sink->sent, sink->sent + ripe, sink->count * sizeof *sink->sent);
     sink->ripe = sink->count;
     return (int)ripe;
 }
@@ -847,7 +845,8 @@ static void op_run(void)
     do {
         for (uint32_t shard = 0; shard < site.identity.shards; shard++)
             survive(&site.shards[shard], rest(&site.shards[shard]));
-    } while (bring_late() | run_all());
+        bring_late();
+    } while (run_all());
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
         struct driven_shard *driven = &site.shards[shard];
         arrive_all(driven->sink, driven->sink->count);

@@ -9,7 +9,13 @@
 # SPDX-License-Identifier: Apache-2.0
 import collections
 import json
+import os
 import random
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import generator  # noqa: E402
+import kinlog_model as model  # noqa: E402
 
 ROOM = 100  # offsets left free after each run: what a dead shard had forwarded it forwards once more
 SHARDS = (2, 3, 4)
@@ -23,7 +29,7 @@ def chosen(seed):
     return rng.choice(SHARDS), rng.choice(BATCHES)
 
 
-def planted(seed, shards, steps):
+def scattered(seed, shards, steps):
     """The stream with kills before its runs. Few steps hit the decision, more the commit, the answers, the
     restart after the last kill, and the next run."""
     rng, out = random.Random('kills %d' % seed), []
@@ -31,11 +37,48 @@ def planted(seed, shards, steps):
     for step in steps:
         if step['op'] == 'run':
             for _ in range(int(rng.expovariate(1 / rate) + 0.5)):
-                out.append({'op': 'kill', 'shard': rng.randrange(shards), 'disk': rng.random() < 0.25,
-                            'lost': rng.choice([0, 1, 2, 100]),
-                            'steps': 1 + int(rng.expovariate(1 / rng.choice([1, 4, 12])))})
+                out.append(kill(rng.randrange(shards), 1 + int(rng.expovariate(1 / rng.choice([1, 4, 12]))),
+                                rng.random() < 0.25, rng.choice([0, 1, 2, 100])))
         out.append(step)
     return out
+
+
+def kill(shard, steps, disk, lost):
+    return {'op': 'kill', 'shard': shard, 'steps': steps, 'disk': disk, 'lost': lost}
+
+
+def conversation():
+    """(the asking shard, steps) of a stream over four shards: three requests, of which one is confirmed, and two
+    are concluded by one Tick; a misplaced command; repeats of all that came before."""
+    source = generator.Generator(1, 4)
+    place = {number: model.slot_of_key(b'device:%d' % number) % 4 for number in generator.DEVICES}
+    asking = place[generator.DEVICES[0]]
+    others = [number for number in generator.DEVICES if place[number] != asking]
+    steps = []
+
+    def command(method, values, **more):
+        source.add(steps, {**source.command(method, values, attributes=generator.PLAIN, **more), 'gap': 0})
+
+    source.misplacing = False
+    for number in [generator.DEVICES[0], *others]:
+        command('RegisterDevice', {'ResourceID': number, 'Name': 'PC'})
+    source.run(steps)
+    for number in (others * 3)[:3]:
+        command('AddAssociationEx', {'SourceClientResourceID': generator.DEVICES[0], 'MigrationBehavior': 1,
+                                     'RestoreClientResourceID': number, 'UserNames': [{'UserName': 'a\\b'}]})
+    command('RegisterDevice', {'ResourceID': others[0], 'Name': 'misplaced'}, partition=asking)
+    source.run(steps)
+    source.mail = source.mail[:1]
+    source.deliver(steps)
+    source.deliver(steps)
+    source.now = max(row['Due'] for row in source.site.shards[asking].request_rows())
+    source.add(steps, {**source.tick_at(asking), 'timestamp': source.now, 'gap': 0})
+    source.run(steps)
+    source.mail = []
+    for step in [step for step in steps if step['op'] == 'record']:
+        source.add(steps, {**step, 'timestamp': source.now})
+    source.run(steps)
+    return asking, steps
 
 
 def key(value):
@@ -96,6 +139,9 @@ class Count:
     def add(self, killed):
         self.before.update(item['before'] for item in killed)
         self.before.update('(and the disk is lost)' for item in killed if item['disk'])
+
+    def total(self):
+        return sum(self.before.values())
 
     def __str__(self):
         return 'kills: ' + ', '.join('%d before %s' % (count, name) if name[0] != '(' else '%d %s' % (count, name[1:-1])

@@ -29,7 +29,8 @@
 #
 # Every so-manieth stream (--kills) is followed by one over two to four shards in which shards die, between
 # and inside of commands (kills.py). Each event must come once and in order, and the views must be the model's;
-# each answer, forward, dead letter and command to another shard must come at least once, and be the same.
+# each answer, forward, dead letter and command to another shard must come at least once, and be the same. One
+# conversation is run with a death before each of its steps.
 #
 # SPDX-License-Identifier: Apache-2.0
 import argparse
@@ -464,7 +465,7 @@ def main():
     parser.add_argument('--count', type=int, default=2000, help='how many streams')
     parser.add_argument('--time-limit', type=float, default=None, metavar='S', help='stop after S seconds')
     parser.add_argument('--failures', type=int, default=3, help='stop after so many failures')
-    parser.add_argument('--no-long', action='store_true', help='leave out the stream of 10,002 records')
+    parser.add_argument('--no-long', action='store_true', help='leave out what no seed changes: the stream of 10,002 records, the conversation')
     parser.add_argument('--usage', action='store_true', help='streams of usage over weeks, no others')
     parser.add_argument('--kills', type=int, default=5, metavar='N',
                         help='after each Nth stream one in which shards die; 0: none')
@@ -495,10 +496,24 @@ def main():
     def check_with_kills(number):
         shards, batch = kills.chosen(number)
         source = generator.Generator(number, shards)
-        steps = kills.planted(number, shards, source.usage_stream() if options.usage else source.stream())
+        steps = kills.scattered(number, shards, source.usage_stream() if options.usage else source.stream())
         check('seed %d with kills, batches of %d' % (number, batch), shards, steps,
               lambda driver, shards, some: fault_with_kills(driver, shards, batch, some, count))
 
+    def check_each_step():
+        """One conversation, with one death before each step of either side."""
+        asking, steps = kills.conversation()
+        for shard, disk, (lost, batch) in itertools.product((asking, (asking + 2) % 4), (False, True),
+                                                            ((0, 4), (100, 1))):
+            for number in itertools.count(1):
+                reached = count.total()
+                check('a death before step %d' % number, 4, [kills.kill(shard, number, disk, lost)] + steps,
+                      lambda driver, shards, some: fault_with_kills(driver, shards, batch, some, count))
+                if count.total() == reached or failed >= options.failures:
+                    break
+
+    if not options.no_long and not options.usage and (options.kills or options.kills_alone):
+        check_each_step()
     for number in range(options.count):
         if failed >= options.failures:
             break
