@@ -2,6 +2,16 @@
  * stdin, for the comparison with the Python model. The protocol is described at the head of
  * tests/model/property_test.py.
  *
+ * What leaves goes through the agent's own outbox, over a sink that stands below in the
+ * place of agent/kafka/sink.c. When it is polled, what was sent before the poll before is
+ * acknowledged, so that the answer cursor is always behind. Where shards are killed a
+ * record is under way until then, or until the end of a run; else it arrives at once.
+ *
+ * A shard can be killed: everything that it does is a step (lives()), and before the one
+ * that is named it loses all but its store, and the newest of what is under way; what it
+ * was about to do fails. It then begins again as the agent does, by the agent's own code
+ * as far as that needs no broker (agent/shard/effects.h).
+ *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <jansson.h>
 #include <stdio.h>
@@ -10,10 +20,8 @@
 
 #include <openssl/evp.h>
 
-#include "agent/shard/answer.h"
 #include "agent/shard/core.h"
-#include "agent/shard/followup.h"
-#include "agent/shard/repair.h"
+#include "agent/shard/effects.h"
 #include "events/base/datetime.h"
 #include "events/event_log.h"
 #include "projections/association_view.h"
@@ -22,19 +30,49 @@
 #include "projections/usage_view.h"
 
 #define SHARDS_MAX 240
+#define KILLS_MAX 256 /* of a shard, that wait */
+#define DEAD_LETTERS "dead-letters"
 
 struct queued_record {
     struct record record;
     struct header *headers;
 };
 
+struct kill {
+    size_t steps; /* it dies before this one, counted from the kill before */
+    bool disk;    /* and another agent takes over, who has none of its files */
+    size_t lost;  /* so many of the newest records under way never arrive */
+};
+
 struct driven_shard {
+    uint32_t number;
     struct kv *kv;
     struct core *core;
-    struct answer_maker *maker;
-    struct queued_record *queue;
+    struct outbox *outbox;
+    struct sink *sink;           /* the outbox's */
+    struct kafka_settings kafka; /* empty; tells its sink which shard it is of */
+    struct shard_status status;
+    struct effects effects;
+    uint64_t published;   /* the events topic holds the log up to here */
+    uint64_t cursor_sent; /* and this answer cursor */
+    int64_t start_offset;
+
+    struct queued_record *queue; /* its partition */
     size_t count, capacity, done;
     int64_t next_offset;
+    int64_t run_end; /* room for records that come twice begins here */
+    const struct record *at_hand;
+    int64_t forwarded; /* the highest offset that was */
+
+    struct kill kills[KILLS_MAX];
+    size_t kill_count;
+    bool dead;
+};
+
+/* A forward that its shard made once more. */
+struct late_record {
+    uint32_t shard;
+    struct record record;
 };
 
 static struct {
@@ -44,6 +82,10 @@ static struct {
     char *allow[16];
     size_t allow_count;
     size_t batch;
+    int64_t
+        room; /* of offsets after each run, for what comes twice; 0 = nobody is killed */
+    struct late_record *late;
+    size_t late_count, late_capacity;
     struct driven_shard shards[SHARDS_MAX];
 } site;
 
@@ -138,278 +180,432 @@ static void append(uint32_t shard, const struct record *record)
     to->next_offset = queued->record.offset + 1;
 }
 
-static struct bytes keep(const char *format, long long a, long long b)
+/* Comes when all else is done: the dead shard was away for a while. */
+static void append_late(uint32_t shard, const struct record *record)
 {
-    char *text = arena_alloc(&kept, 64);
-    snprintf(text, 64, format, a, b);
-    return bytes_str(text);
+    if (site.late_count == site.late_capacity) {
+        site.late_capacity = site.late_capacity == 0 ? 64 : 2 * site.late_capacity;
+        site.late = realloc(site.late, site.late_capacity * sizeof *site.late);
+    }
+    site.late[site.late_count++] = (struct late_record){shard, *record};
 }
 
-static void forward(const struct record *record, uint32_t target)
+static void bring_late(void)
 {
-    struct record copy = *record;
-    struct header *headers =
-        arena_alloc(&kept, (record->header_count + 1) * sizeof *headers);
-
-    if (record->header_count > 0)
-        memcpy(headers, record->headers, record->header_count * sizeof *headers);
-    headers[record->header_count].name = bytes_str("kinlog_forwarded");
-    headers[record->header_count].value =
-        keep("%lld-%lld", record->partition, record->offset);
-    copy.headers = headers;
-    copy.header_count++;
-    copy.offset = -1;
-    append(target, &copy);
-    print("forward", json_pack("{s:i, s:I, s:i, s:o}", "from", (int)record->partition,
-                               "offset", (json_int_t)record->offset, "to", (int)target,
-                               "headers", header_list(headers, copy.header_count)));
+    for (size_t i = 0; i < site.late_count; i++) {
+        struct driven_shard *to = &site.shards[site.late[i].shard];
+        append(to->number, &site.late[i].record);
+        if (to->next_offset > to->run_end + site.room)
+            die("more records come twice than there is room for");
+    }
+    site.late_count = 0;
 }
 
-/* ---- commands to other shards ------------------------------------------------------ */
+/* ---- kills ------------------------------------------------------------------------- */
+
+/* Asked before each step. false: the shard is dead, and the caller fails. */
+static bool lives(struct driven_shard *driven, const char *step)
+{
+    if (driven->kill_count == 0 || --driven->kills[0].steps > 0)
+        return true;
+    driven->dead = true;
+    print("killed", json_pack("{s:i, s:s, s:b}", "shard", (int)driven->number, "before",
+                              step, "disk", driven->kills[0].disk));
+    return false;
+}
+
+static int killed(void)
+{
+    return error_set(&err, ERROR_STOPPED, "killed");
+}
+
+/* ---- the sink: what the outbox sends ----------------------------------------------- */
+
+/* A record under way. */
+struct sent {
+    uint64_t tag;
+    const char *kind; /* "answer", ..; what is told when it arrives */
+    json_t *told;
+    bool arrived; /* and is not acknowledged yet */
+    uint32_t target;
+    struct record forward; /* of a forward: as it will lie on its partition */
+    int64_t offset;        /* ... and where it came from */
+};
+
+struct sink {
+    struct driven_shard *driven;
+    delivery_fn on_delivery;
+    void *context;
+    struct sent *sent; /* what is not acknowledged */
+    size_t count, capacity;
+    size_t ripe; /* of these, sent before the last poll */
+};
+
+static void arrive(struct driven_shard *driven, struct sent *sent)
+{
+    if (sent->arrived)
+        return;
+    sent->arrived = true;
+    print(sent->kind, sent->told);
+    sent->told = NULL;
+    if (strcmp(sent->kind, "forward") != 0)
+        return;
+    if (sent->offset <= driven->forwarded) {
+        append_late(sent->target, &sent->forward);
+        return;
+    }
+    driven->forwarded = sent->offset;
+    append(sent->target, &sent->forward);
+}
+
+static void arrive_all(struct sink *sink, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        arrive(sink->driven, &sink->sent[i]);
+}
+
+int sink_open(const struct kafka_settings *settings, enum sink_role role,
+              size_t max_message_bytes, int wake_fd, delivery_fn on_delivery,
+              void *context, struct sink **ret_sink, struct error *error)
+{
+    struct sink *sink = calloc(1, sizeof *sink);
+
+    (void)role, (void)max_message_bytes, (void)wake_fd, (void)error;
+    for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
+        if (settings == &site.shards[shard].kafka)
+            sink->driven = &site.shards[shard];
+    }
+    sink->on_delivery = on_delivery;
+    sink->context = context;
+    sink->driven->sink = sink;
+    *ret_sink = sink;
+    return 0;
+}
+
+void sink_close(struct sink *sink)
+{
+    size_t lost = 0;
+
+    if (sink == NULL)
+        return;
+    if (sink->driven->dead)
+        lost = sink->driven->kills[0].lost;
+    arrive_all(sink, sink->count > lost ? sink->count - lost : 0);
+    for (size_t i = 0; i < sink->count; i++)
+        json_decref(sink->sent[i].told);
+    free(sink->sent);
+    free(sink);
+}
+
+int sink_topic(struct sink *sink, const char *topic, int timeout_ms,
+               int32_t *ret_partitions, struct error *error)
+{
+    (void)sink, (void)topic, (void)timeout_ms, (void)error;
+    *ret_partitions = (int32_t)site.identity.shards;
+    return 0;
+}
+
+int sink_poll(struct sink *sink, int timeout_ms)
+{
+    size_t ripe = sink->ripe;
+
+    (void)timeout_ms;
+    arrive_all(sink, ripe);
+    for (size_t i = 0; i < ripe; i++) {
+        struct delivery delivery = {.tag = sink->sent[i].tag, .offset = -1};
+        sink->on_delivery(sink->context, &delivery);
+    }
+    sink->count -= ripe;
+    if (ripe > 0)
+        memmove(sink->sent, sink->sent + ripe, sink->count * sizeof *sink->sent);
+    sink->ripe = sink->count;
+    return (int)ripe;
+}
+
+bool sink_failed(const struct sink *sink, struct error *ret_err)
+{
+    (void)sink, (void)ret_err;
+    return false;
+}
+
+int sink_flush(struct sink *sink, int timeout_ms, struct error *error)
+{
+    (void)sink, (void)timeout_ms, (void)error;
+    return 0;
+}
+
+size_t sink_pending(const struct sink *sink)
+{
+    return sink->count;
+}
+
+static void send_forward(struct sent *sent, struct driven_shard *driven, uint32_t target,
+                         const struct header *headers, size_t count)
+{
+    struct header *copies = arena_alloc(&kept, count * sizeof *copies);
+
+    memcpy(copies, headers, count * sizeof *headers);
+    copies[count - 1].name = arena_copy(&kept, headers[count - 1].name);
+    copies[count - 1].value = arena_copy(&kept, headers[count - 1].value);
+    sent->forward = *driven->at_hand;
+    sent->forward.headers = copies;
+    sent->forward.header_count = count;
+    sent->forward.offset = -1;
+    sent->offset = driven->at_hand->offset;
+    sent->target = target;
+    sent->kind = "forward";
+    sent->told = json_pack("{s:i, s:I, s:i, s:o}", "from", (int)driven->number, "offset",
+                           (json_int_t)sent->offset, "to", (int)target, "headers",
+                           header_list(headers, count));
+}
 
 /* Told alone: the stream brings it to its shard. */
-static void print_command(uint32_t from, uint32_t to, const struct followup *command)
+static void send_command(struct sent *sent, const struct driven_shard *driven,
+                         uint32_t to, struct bytes key, struct bytes value,
+                         const struct header *headers, size_t count)
 {
-    char source[160];
-    snprintf(source, sizeof source, "/kinlog/%s/%s", site.identity.site,
-             site.identity.log);
-    struct header headers[] = {
-        {bytes_str("ce_id"), command->id},
-        {bytes_str("ce_source"), bytes_str(source)},
-        {bytes_str("ce_type"), bytes_str(command->type)},
-        {bytes_str("ce_replyto"), bytes_str("-")},
-    };
-    size_t count = sizeof headers / sizeof headers[0] - (command->answered ? 1 : 0);
+    static const char *const told[] = {"ce_id", "ce_source", "ce_type", "ce_replyto"};
+    struct header chosen[sizeof told / sizeof told[0]];
+    size_t chosen_count = 0;
 
-    print("command",
-          json_pack("{s:i, s:i, s:o, s:o, s:o}", "from", (int)from, "to", (int)to, "key",
-                    to_base64(command->key), "value", to_base64(command->data), "headers",
-                    header_list(headers, count)));
+    for (size_t i = 0; i < count; i++) {
+        for (size_t k = 0; k < sizeof told / sizeof told[0]; k++) {
+            if (bytes_equal_str(headers[i].name, told[k]))
+                chosen[chosen_count++] = headers[i];
+        }
+    }
+    sent->kind = "command";
+    sent->told = json_pack("{s:i, s:i, s:o, s:o, s:o}", "from", (int)driven->number, "to",
+                           (int)to, "key", to_base64(key), "value", to_base64(value),
+                           "headers", header_list(chosen, chosen_count));
 }
 
-/* What the event makes its shard say to others; like the outbox from what is in the log. */
-static void print_followup(uint32_t shard, const struct event *event)
+static void send_dead_letter(struct sent *sent, const struct driven_shard *driven,
+                             const struct header *headers, size_t count)
+{
+    sent->kind = "dead_letter";
+    sent->told = json_pack("{s:i, s:I, s:o}", "from", (int)driven->number, "offset",
+                           (json_int_t)driven->at_hand->offset, "headers",
+                           header_list(headers, count));
+}
+
+static void send_answer(struct sent *sent, const struct driven_shard *driven,
+                        const char *topic, int32_t partition, struct bytes key,
+                        struct bytes value, const struct header *headers, size_t count)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_pack("[o, o]", text_of(headers[i].name),
+                                              text_of(headers[i].value)));
+    sent->kind = "answer";
+    sent->told = json_pack("{s:i, s:s, s:i, s:o, s:o, s:o}", "shard", (int)driven->number,
+                           "topic", topic, "partition", (int)partition, "key",
+                           to_base64(key), "headers", list, "value", text_of(value));
+}
+
+int sink_send(struct sink *sink, const char *topic, int32_t partition, struct bytes key,
+              struct bytes value, const struct header *headers, size_t header_count,
+              int64_t timestamp_ms, uint64_t tag, struct error *error)
+{
+    struct driven_shard *driven = sink->driven;
+    bool to_commands = strcmp(topic, site.commands) == 0;
+    bool buries = strcmp(topic, DEAD_LETTERS) == 0;
+    bool forwards = to_commands &&
+                    bytes_equal_str(headers[header_count - 1].name, "kinlog_forwarded");
+
+    (void)timestamp_ms, (void)error;
+    if (!lives(driven, forwards      ? "a forward"
+                       : to_commands ? "a command to another shard"
+                       : buries      ? "a dead letter"
+                                     : "an answer"))
+        return killed();
+    if (sink->count == sink->capacity) {
+        sink->capacity = sink->capacity == 0 ? 64 : 2 * sink->capacity;
+        sink->sent = realloc(sink->sent, sink->capacity * sizeof *sink->sent);
+    }
+    struct sent *sent = &sink->sent[sink->count++];
+    *sent = (struct sent){.tag = tag};
+    if (forwards)
+        send_forward(sent, driven, (uint32_t)partition, headers, header_count);
+    else if (to_commands)
+        send_command(sent, driven, (uint32_t)partition, key, value, headers,
+                     header_count);
+    else if (buries)
+        send_dead_letter(sent, driven, headers, header_count);
+    else
+        send_answer(sent, driven, topic, partition, key, value, headers, header_count);
+    if (site.room == 0) /* what is told is in one order, whatever the size of batches */
+        arrive(driven, sent);
+    return 0;
+}
+
+/* ---- the events topic -------------------------------------------------------------- */
+
+static void print_event(const struct driven_shard *driven,
+                        const struct event_record *record)
+{
+    json_t *headers = json_array();
+
+    for (size_t k = 0; k < EVENT_HEADERS; k++) {
+        if (record->headers[k].data != NULL)
+            json_array_append_new(headers, json_pack("[s, o]", event_header_names[k],
+                                                     text_of(record->headers[k])));
+    }
+    print("event", json_pack("{s:i, s:o, s:o, s:o}", "shard", (int)driven->number, "key",
+                             to_base64(record->key), "headers", headers, "data",
+                             text_of(record->data)));
+}
+
+/* A command's events count together, at the last one: what a death leaves of them is void,
+ * as it is for every reader, and they are told when they are whole. */
+static int publish_batch(struct driven_shard *driven)
+{
+    size_t count, told = 0;
+    const struct core_event *events = core_events(driven->core, &count);
+
+    for (size_t i = 0; i < count; i++) {
+        if (!lives(driven, events[i].event.index > 1 ? "the rest of a command's events"
+                                                     : "publishing an event"))
+            return killed();
+        if (events[i].event.index < events[i].event.count)
+            continue;
+        for (; told <= i; told++)
+            print_event(driven, &events[told].record);
+        driven->published = events[i].event.sequence;
+    }
+    return 0;
+}
+
+/* What is on disk and not in the topic. */
+static int publish_rest(struct driven_shard *driven)
 {
     struct log_identity identity = site.identity;
     struct arena arena = ARENA_INIT;
-    struct followup followup;
-
-    identity.shard = shard;
-    int code = followup_of(&identity, event, /* data= */ NULL, &arena, &followup, &err);
-    if (code < 0)
-        die("followup");
-    for (uint32_t to = 0; code == 0 && to < site.identity.shards; to++) {
-        if (followup.all_others ? to != shard : to == followup.shard)
-            print_command(shard, to, &followup);
-    }
-    arena_release(&arena);
-}
-
-/* Of a command that was repeated. */
-static void print_followups_again(uint32_t shard, const struct core_outcome *outcome)
-{
-    struct driven_shard *driven = &site.shards[shard];
     struct event_scan *scan;
+    struct event_record record;
     struct event event;
+    int code;
 
-    must(event_scan_open(driven->kv, core_batch(driven->core), outcome->first_sequence,
-                         outcome->first_sequence + outcome->count - 1, &scan, &err),
-         "scan");
-    while (event_scan_next(scan, &event, &err) == 0) {
-        if (followup_repeats(&event))
-            print_followup(shard, &event);
+    identity.shard = driven->number;
+    must(
+        event_scan_open(driven->kv, NULL, driven->published + 1, UINT64_MAX, &scan, &err),
+        "scan");
+    while ((code = event_scan_next(scan, &event, &err)) == 0) {
+        if (event.index <= 1 && !lives(driven, "publishing the rest")) {
+            code = killed();
+            break;
+        }
+        must(event_render(&identity, &event, &arena, &record), "render");
+        print_event(driven, &record);
+        driven->published = event.sequence;
     }
     event_scan_close(scan);
+    arena_release(&arena);
+    return code < 0 ? code : 0;
 }
 
 /* ---- a shard's records ------------------------------------------------------------- */
 
-static void print_events(uint32_t shard, size_t from)
+static int handle(struct driven_shard *driven, const struct record *record)
 {
-    size_t count;
-    const struct core_event *events = core_events(site.shards[shard].core, &count);
-
-    for (size_t i = from; i < count; i++) {
-        json_t *headers = json_array();
-        for (size_t k = 0; k < EVENT_HEADERS; k++) {
-            if (events[i].record.headers[k].data != NULL)
-                json_array_append_new(headers,
-                                      json_pack("[s, o]", event_header_names[k],
-                                                text_of(events[i].record.headers[k])));
-        }
-        print("event", json_pack("{s:i, s:o, s:o, s:o}", "shard", (int)shard, "key",
-                                 to_base64(events[i].record.key), "headers", headers,
-                                 "data", text_of(events[i].record.data)));
-    }
-}
-
-/* The events of the batch at hand that an outcome is about. */
-static const struct core_event *events_of(uint32_t shard,
-                                          const struct core_outcome *outcome)
-{
-    size_t count;
-    const struct core_event *events = core_events(site.shards[shard].core, &count);
-
-    while (count > 0 && events->event.sequence != outcome->first_sequence) {
-        events++;
-        count--;
-    }
-    return events;
-}
-
-/* The outbox makes an answer from the batch at hand, a restarted agent from the log; what
- * concludes an earlier command is answered from the log in any case. */
-static void check_made_from_batch(uint32_t shard, const struct core_outcome *outcome,
-                                  const struct answer *from_log)
-{
-    struct answer_maker *maker = site.shards[shard].maker;
-    struct answer made;
-    uint64_t concluded;
-
-    if (outcome->result != CORE_DECIDED)
-        return;
-    const struct core_event *events = events_of(shard, outcome);
-    must(answer_concludes(&events[0].event, events[0].data, &concluded, &err), "answer");
-    if (concluded != 0)
-        return;
-    answer_begin(maker);
-    for (uint32_t i = 0; i < outcome->count; i++)
-        must(answer_add(maker, &events[i].event, events[i].data, &err), "answer");
-    must(answer_end(maker, &made, &err), "answer");
-    bool same =
-        made.waits == from_log->waits && bytes_equal(made.reply_to, from_log->reply_to) &&
-        bytes_equal(made.key, from_log->key) && bytes_equal(made.value, from_log->value);
-    for (size_t i = 0; i < ANSWER_HEADERS; i++)
-        same = same && bytes_equal(made.headers[i], from_log->headers[i]);
-    if (!same)
-        die("the answer made from the batch is another than that from the log");
-}
-
-static void print_answer(uint32_t shard, const struct core_outcome *outcome)
-{
-    struct driven_shard *driven = &site.shards[shard];
-    struct answer answer;
-
-    must(answer_from_log(driven->maker, driven->kv, core_batch(driven->core),
-                         outcome->first_sequence, outcome->count, &answer, &err),
-         "answer");
-    struct answer *copy = answer_copy(&answer);
-    if (copy == NULL)
-        die("out of memory");
-    check_made_from_batch(shard, outcome, copy);
-    answer = *copy;
-    if (answer.waits || bytes_equal_str(answer.reply_to, "-")) {
-        free(copy);
-        return;
-    }
-    json_t *headers = json_array();
-    for (size_t i = 0; i < ANSWER_HEADERS; i++) {
-        if (answer.headers[i].data != NULL)
-            json_array_append_new(headers, json_pack("[s, o]", answer_header_names[i],
-                                                     text_of(answer.headers[i])));
-    }
-    if (outcome->forwarded.data != NULL)
-        json_array_append_new(headers, json_pack("[s, o]", "kinlog_forwarded",
-                                                 text_of(outcome->forwarded)));
-    if (outcome->result == CORE_REPEATED)
-        json_array_append_new(headers, json_pack("[s, s]", "ce_repeated", "true"));
-    json_t *topic = answer.reply_to.data != NULL ? text_of(answer.reply_to)
-                                                 : json_string(site.replies);
-    print("answer",
-          json_pack("{s:i, s:o, s:i, s:o, s:o, s:o}", "shard", (int)shard, "topic", topic,
-                    "partition", (int)shard, "key", to_base64(answer.key), "headers",
-                    headers, "value", text_of(answer.value)));
-    free(copy);
-}
-
-/* One answer, or that of each event which concludes something of its own. */
-static void print_answers(uint32_t shard, const struct core_outcome *outcome)
-{
-    struct core_outcome each = *outcome;
-
-    if (!outcome->each_alone) {
-        print_answer(shard, outcome);
-        return;
-    }
-    each.count = 1;
-    for (uint32_t i = 0; i < outcome->count; i++, each.first_sequence++)
-        print_answer(shard, &each);
-}
-
-static void print_dead_letter(const struct record *record, const char *reason)
-{
-    json_t *headers = header_list(record->headers, record->header_count);
-    uint8_t digest[SHA256_SIZE];
-    struct buf hex = BUF_INIT;
-
-    sha256_once(record->value.data, record->value.size, digest);
-    hex_append(&hex, digest, SHA256_SIZE);
-    struct header added[] = {
-        {bytes_str("kinlog_reason"), bytes_str(reason)},
-        {bytes_str("kinlog_topic"), bytes_str(site.commands)},
-        {bytes_str("kinlog_partition"), keep("%lld", record->partition, 0)},
-        {bytes_str("kinlog_offset"), keep("%lld", record->offset, 0)},
-        {bytes_str("kinlog_sha256"), buf_bytes(&hex)},
-    };
-    json_t *more = header_list(added, sizeof added / sizeof added[0]);
-    json_array_extend(headers, more);
-    json_decref(more);
-    buf_release(&hex);
-    print("dead_letter",
-          json_pack("{s:i, s:I, s:o}", "from", (int)record->partition, "offset",
-                    (json_int_t)record->offset, "headers", headers));
-}
-
-static void handle(uint32_t shard, const struct record *record)
-{
-    struct core *core = site.shards[shard].core;
     struct core_outcome outcome;
-    size_t before, after;
 
-    (void)core_events(core, &before);
-    must(core_record(core, record, &outcome, &err), "record");
-    print_events(shard, before);
+    if (!lives(driven, "a record"))
+        return killed();
+    driven->at_hand = record;
+    must(effects_take(driven->core, record, /* aside= */ NULL, &outcome, &err), "record");
     switch (outcome.result) {
     case CORE_FORWARD:
-        forward(record, outcome.target);
-        break;
+        return outbox_forward(driven->outbox, record, outcome.target, &err);
     case CORE_DEAD_LETTER:
-        print_dead_letter(record, outcome.reason);
-        break;
+        return outbox_dead_letter(driven->outbox, record, outcome.reason, &err);
     case CORE_NOTHING:
-        break;
+        return 0;
     case CORE_DECIDED:
-        print_answers(shard, &outcome);
-        break;
     case CORE_REPEATED:
-        print_answer(shard, &outcome);
-        print_followups_again(shard, &outcome);
         break;
     }
-    const struct core_event *events = core_events(core, &after);
-    for (size_t i = before; i < after; i++)
-        print_followup(shard, &events[i].event);
+    return effects_add(&driven->effects, driven->core, record, &outcome, &err);
 }
 
-static bool run_shard(uint32_t shard)
+static int settle(struct driven_shard *driven)
 {
-    struct driven_shard *driven = &site.shards[shard];
-    bool any = driven->done < driven->count;
+    int code;
 
-    while (driven->done < driven->count) {
-        for (size_t i = 0; i < site.batch && driven->done < driven->count; i++) {
-            struct record record = driven->queue[driven->done++].record;
-            handle(shard, &record);
-        }
-        must(core_commit(driven->core, false, &err), "commit");
-        core_next_batch(driven->core);
-    }
-    return any;
+    while ((code = outbox_settled(driven->outbox, &err)) == 1)
+        must(outbox_poll(driven->outbox, 0, &err), "poll");
+    return code;
 }
 
-/* ---- operations -------------------------------------------------------------------- */
+static int commit(struct driven_shard *driven, const char *step)
+{
+    if (!lives(driven, step))
+        return killed();
+    must(effects_forget_repeats(driven->core, driven->outbox, &err), "repeats");
+    must(shard_status_store(core_batch(driven->core), &driven->status, &err), "status");
+    must(core_commit(driven->core, false, &err), "commit");
+    return 0;
+}
 
-static void open_core(uint32_t shard)
+static void take_reports(struct driven_shard *driven)
+{
+    must(outbox_poll(driven->outbox, 0, &err), "poll");
+    if (outbox_answered(driven->outbox) > driven->status.answered)
+        driven->status.answered = outbox_answered(driven->outbox);
+}
+
+static int release(struct driven_shard *driven)
+{
+    const struct epoch epoch = {1, "00000000000000000000000000000000"};
+
+    return outbox_release(driven->outbox, driven->kv, driven->published, &epoch, &err);
+}
+
+/* Batches of one record are over when their answers are made: these come from the log, and
+ * those of other batches of the events at hand. */
+static int queue_effects(struct driven_shard *driven)
+{
+    if (site.batch == 1)
+        core_next_batch(driven->core);
+    int code = effects_queue(&driven->effects, driven->core, driven->outbox, &err);
+    core_next_batch(driven->core);
+    return code;
+}
+
+static int run_batch(struct driven_shard *driven)
+{
+    int code = 0;
+
+    take_reports(driven);
+    driven->effects.count = 0;
+    for (size_t i = 0; code == 0 && i < site.batch && driven->done < driven->count; i++) {
+        struct record record = driven->queue[driven->done++].record;
+        code = handle(driven, &record);
+    }
+    if (code == 0)
+        code = settle(driven);
+    if (code == 0)
+        code = commit(driven, "a batch's commit");
+    if (code == 0)
+        code = publish_batch(driven);
+    if (code == 0)
+        code = queue_effects(driven);
+    return code != 0 ? code : release(driven);
+}
+
+/* No record is left: how far the answers are is made durable, and published. */
+static int rest(struct driven_shard *driven)
+{
+    take_reports(driven);
+    int code = commit(driven, "the cursor's commit");
+    core_next_batch(driven->core);
+    if (code == 0)
+        driven->cursor_sent = driven->status.answered;
+    return code;
+}
+
+static void open_core(struct driven_shard *driven)
 {
     struct core_settings settings = {
         .identity = site.identity,
@@ -419,23 +615,151 @@ static void open_core(uint32_t shard)
         .reply_allow = site.allow,
         .reply_allow_count = site.allow_count,
     };
-    settings.identity.shard = shard;
+    settings.identity.shard = driven->number;
     struct epoch epoch = {1, "00000000000000000000000000000000"};
 
-    must(core_open(site.shards[shard].kv, &settings, &site.shards[shard].core, &err),
-         "open");
-    core_set_epoch(site.shards[shard].core, &epoch);
+    must(core_open(driven->kv, &settings, &driven->core, &err), "open");
+    core_set_epoch(driven->core, &epoch);
 }
+
+static void open_outbox(struct driven_shard *driven)
+{
+    struct outbox_settings settings = {
+        .kafka = &driven->kafka,
+        .topics = {.commands = site.commands,
+                   .replies = site.replies,
+                   .dead_letters = DEAD_LETTERS},
+        .identity = site.identity,
+        .site_key = site.site_key,
+        .dead_letter_bytes = SIZE_MAX,
+        .wake_fd = -1,
+    };
+    settings.identity.shard = driven->number;
+
+    must(outbox_open(&settings, &driven->outbox, &err), "outbox");
+    outbox_set_answered(driven->outbox, driven->status.answered);
+}
+
+/* ---- after a death ----------------------------------------------------------------- */
+
+/* Are views, receipts and digests those of a replay? */
+static void check_replay(const struct driven_shard *driven)
+{
+    struct buf difference = BUF_INIT;
+    struct kv *shadow;
+
+    must(views_replay(driven->kv, NULL, NULL, &shadow, &err), "replay");
+    int code = views_compare(driven->kv, shadow, &difference, &err);
+    if (code == 1)
+        error_set(&err, ERROR_CORRUPT, "%s", buf_cstr(&difference));
+    must(code, "the views are not those of a replay");
+    buf_release(&difference);
+    kv_close(shadow);
+}
+
+/* Another agent, whose store is empty, takes over what the topic has. */
+static void adopt(struct driven_shard *driven)
+{
+    struct log_identity identity = site.identity;
+    struct arena arena = ARENA_INIT;
+    struct kv *before = driven->kv;
+    struct event_scan *scan;
+    struct event_record record;
+    struct event event;
+
+    identity.shard = driven->number;
+    must(kv_open_memory(&driven->kv, &err), "memory store");
+    open_core(driven);
+    must(event_scan_open(before, NULL, 1, driven->published, &scan, &err), "scan");
+    while (event_scan_next(scan, &event, &err) == 0) {
+        must(event_render(&identity, &event, &arena, &record), "render");
+        must(core_adopt(driven->core, &event, &record, &err), "adopt");
+    }
+    event_scan_close(scan);
+    arena_release(&arena);
+    driven->status = (struct shard_status){.answered = driven->cursor_sent};
+    must(shard_status_store(core_batch(driven->core), &driven->status, &err), "status");
+    must(core_commit(driven->core, false, &err), "commit");
+    core_next_batch(driven->core);
+    kv_close(before);
+}
+
+static void find_position(struct driven_shard *driven)
+{
+    int64_t next = core_head(driven->core)->next_offset;
+    struct anchor anchor;
+
+    must(anchor_load(driven->kv, &anchor, &err), "anchor");
+    if (!anchor.set)
+        must(effects_look_back(driven->kv, driven->status.answered, driven->start_offset,
+                               &next, &err),
+             "position");
+    driven->done = 0;
+    while (driven->done < driven->count &&
+           driven->queue[driven->done].record.offset < next)
+        driven->done++;
+}
+
+/* As claim_and_own() in shard.c does. */
+static int begin_again(struct driven_shard *driven)
+{
+    const struct kill kill = driven->kills[0];
+    uint64_t count;
+
+    error_clear(&err);
+    core_close(driven->core);
+    outbox_close(driven->outbox);
+    driven->dead = false;
+    driven->kill_count--;
+    memmove(driven->kills, driven->kills + 1, driven->kill_count * sizeof kill);
+    if (kill.disk)
+        adopt(driven);
+    else
+        open_core(driven);
+    must(shard_status_load(driven->kv, &driven->status, &err), "status");
+    check_replay(driven);
+    find_position(driven);
+    open_outbox(driven);
+    int code = publish_rest(driven);
+    if (code == 0)
+        code = effects_queue_again(driven->core, driven->outbox, &count, &err);
+    if (code == 0)
+        code = commit(driven, "the first commit of an owner");
+    core_next_batch(driven->core);
+    return code != 0 ? code : release(driven);
+}
+
+static void survive(struct driven_shard *driven, int code)
+{
+    while (code != 0) {
+        if (!driven->dead)
+            die("run");
+        code = begin_again(driven);
+    }
+}
+
+static bool run_shard(struct driven_shard *driven)
+{
+    bool any = driven->done < driven->count;
+
+    while (driven->done < driven->count)
+        survive(driven, run_batch(driven));
+    return any;
+}
+
+/* ---- operations -------------------------------------------------------------------- */
 
 static void close_all(void)
 {
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
         struct driven_shard *driven = &site.shards[shard];
         core_close(driven->core);
-        answer_maker_free(driven->maker);
+        outbox_close(driven->outbox);
+        effects_release(&driven->effects);
         kv_close(driven->kv);
         free(driven->queue);
     }
+    free(site.late);
     memset(&site, 0, sizeof site);
     arena_reset(&kept);
 }
@@ -464,17 +788,19 @@ static void op_open(json_t *op)
         site.allow[i] = (char *)arena_copy(&kept, bytes_of(text, strlen(text) + 1)).data;
     }
     site.batch = (size_t)batch;
+    site.room = json_integer_value(json_object_get(op, "room"));
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
-        struct log_identity identity = site.identity;
-        identity.shard = shard;
-        must(kv_open_memory(&site.shards[shard].kv, &err), "memory store");
-        open_core(shard);
-        site.shards[shard].maker = answer_maker_new(&identity, site.site_key);
-        site.shards[shard].next_offset = start;
-        must(core_start_log(site.shards[shard].core, start, &err), "start");
-        print_events(shard, 0);
-        must(core_commit(site.shards[shard].core, false, &err), "commit");
-        core_next_batch(site.shards[shard].core);
+        struct driven_shard *driven = &site.shards[shard];
+        driven->number = shard;
+        driven->start_offset = driven->next_offset = start;
+        driven->forwarded = -1;
+        must(kv_open_memory(&driven->kv, &err), "memory store");
+        open_core(driven);
+        open_outbox(driven);
+        must(core_start_log(driven->core, start, &err), "start");
+        must(core_commit(driven->core, false, &err), "commit");
+        must(publish_batch(driven), "publish");
+        core_next_batch(driven->core);
     }
 }
 
@@ -501,24 +827,55 @@ static void op_record(json_t *op)
     append((uint32_t)json_integer_value(json_object_get(op, "partition")), &record);
 }
 
+static bool run_all(void)
+{
+    bool any = false;
+
+    for (uint32_t shard = 0; shard < site.identity.shards; shard++)
+        any = run_shard(&site.shards[shard]) || any;
+    return any;
+}
+
 static void op_run(void)
 {
-    bool any;
-
+    while (run_all())
+        continue;
+    for (uint32_t shard = 0; shard < site.identity.shards; shard++)
+        site.shards[shard].run_end = site.shards[shard].next_offset;
     do {
-        any = false;
         for (uint32_t shard = 0; shard < site.identity.shards; shard++)
-            any = run_shard(shard) || any;
-    } while (any);
+            survive(&site.shards[shard], rest(&site.shards[shard]));
+        bring_late();
+    } while (run_all());
+    for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
+        struct driven_shard *driven = &site.shards[shard];
+        arrive_all(driven->sink, driven->sink->count);
+        driven->next_offset = driven->run_end + site.room;
+    }
+}
+
+static void op_kill(json_t *op)
+{
+    size_t shard = (size_t)json_integer_value(json_object_get(op, "shard"));
+    struct driven_shard *driven = &site.shards[shard];
+
+    if (shard >= site.identity.shards || driven->kill_count == KILLS_MAX)
+        die("bad kill");
+    driven->kills[driven->kill_count++] = (struct kill){
+        .steps = (size_t)json_integer_value(json_object_get(op, "steps")),
+        .disk = json_is_true(json_object_get(op, "disk")),
+        .lost = (size_t)json_integer_value(json_object_get(op, "lost")),
+    };
 }
 
 static void reopen(bool rebuild)
 {
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
-        core_close(site.shards[shard].core);
+        struct driven_shard *driven = &site.shards[shard];
+        core_close(driven->core);
         if (rebuild)
-            must(views_rebuild(site.shards[shard].kv, NULL, NULL, &err), "rebuild");
-        open_core(shard);
+            must(views_rebuild(driven->kv, NULL, NULL, &err), "rebuild");
+        open_core(driven);
     }
 }
 
@@ -719,6 +1076,7 @@ static void op_views(void)
 
     for (uint32_t shard = 0; shard < site.identity.shards; shard++) {
         struct views *views = core_views(site.shards[shard].core);
+        check_replay(&site.shards[shard]);
         add_relationships(views, shard, relationships);
         add_devices(views, shard, devices);
         add_usage(views, shard, usage);
@@ -749,6 +1107,8 @@ static void take(json_t *op)
     }
     if (strcmp(name, "run") == 0)
         op_run();
+    else if (strcmp(name, "kill") == 0)
+        op_kill(op);
     else if (strcmp(name, "restart") == 0)
         reopen(/* rebuild= */ false);
     else if (strcmp(name, "rebuild") == 0)

@@ -13,14 +13,11 @@
 #include "agent/clock.h"
 #include "agent/log.h"
 #include "agent/shard/shard_internal.h"
-#include "events/event_log.h"
 
 #define WATERMARK_TIMEOUT_MS 5000
 #define READ_ONE_TIMEOUT_MS 5000
 #define RECHECK_INTERVAL_MS 15000
 #define RECHECK_TIMEOUT_MS 1000
-/* no more than this can be unanswered: WAITING_ANSWERS_MAX, and the batches in hand */
-#define LOOK_BACK_MAX 32768
 
 static int made_anew(const struct shard *shard, int64_t offset, struct error *err)
 {
@@ -103,32 +100,6 @@ static int check_bounds(const struct shard *shard, int64_t next, int64_t low,
     return 0;
 }
 
-/* A repeat leaves no event, so what was adopted does not tell which ones the owner before
- * this one took and did not answer: they lie behind the command of the last event that is
- * known to be answered. */
-static int look_back(struct shard *shard, int64_t low, int64_t *position,
-                     struct error *err)
-{
-    struct arena arena = ARENA_INIT;
-    struct event event = {0};
-    int64_t from = *position - LOOK_BACK_MAX;
-    int code = shard->status.answered == 0
-                   ? 1
-                   : event_log_read(shard->kv, NULL, shard->status.answered, &arena,
-                                    &event, err);
-
-    if (code == 0 && event.has_command && event.command_offset + 1 > from)
-        from = event.command_offset + 1;
-    arena_release(&arena);
-    if (code < 0)
-        return code;
-    if (from < low)
-        from = low;
-    if (from < *position)
-        *position = from;
-    return 0;
-}
-
 int shard_find_position(struct shard *shard, struct error *err)
 {
     const struct config *config = shard->settings.config;
@@ -147,7 +118,7 @@ int shard_find_position(struct shard *shard, struct error *err)
     if (code == 0 && anchor.set && anchor.offset == next - 1)
         code = check_anchor(shard, &anchor, err);
     if (code == 0 && !anchor.set)
-        code = look_back(shard, low, &next, err);
+        code = effects_look_back(shard->kv, shard->status.answered, low, &next, err);
     if (code == 0)
         code = source_start(shard->commands, next, err);
     shard->seen_anchor = anchor;

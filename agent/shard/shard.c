@@ -35,7 +35,6 @@
 #include "agent/shard/repair.h"
 #include "agent/shard/shard_internal.h"
 #include "events/event_log.h"
-#include "projections/request_view.h"
 
 #define BATCH_RECORDS_MAX 1000
 /* the longest sleep of an owner: alarms, cursor and timers wait as long */
@@ -56,8 +55,6 @@
 #define SPACE_INTERVAL_MS 200
 #define WAITING_ANSWERS_MAX 20000 /* no new batch while more are unanswered */
 #define PUT_ASIDE "the agent died three times while handling it"
-/* KV_META: repeated commands that are not answered yet */
-#define REPEAT_ROW "repeat/"
 
 bool shard_stopping(const struct shard *shard)
 {
@@ -214,71 +211,6 @@ static int open_outbox(struct shard *shard, struct error *err)
     return code;
 }
 
-/* ---- repeats: answered once more even if the agent dies first ---------------------- */
-
-static struct bytes repeat_key(int64_t offset, uint8_t storage[sizeof REPEAT_ROW - 1 + 8])
-{
-    memcpy(storage, REPEAT_ROW, sizeof REPEAT_ROW - 1);
-    write_u64be(storage + sizeof REPEAT_ROW - 1, (uint64_t)offset);
-    return bytes_of(storage, sizeof REPEAT_ROW - 1 + 8);
-}
-
-static int note_repeat(struct shard *shard, const struct effect *effect,
-                       struct error *err)
-{
-    uint8_t key[sizeof REPEAT_ROW - 1 + 8], value[12];
-
-    write_u64be(value, effect->first_sequence);
-    write_u32be(value + 8, effect->count);
-    return kv_batch_put(core_batch(shard->core), KV_META,
-                        repeat_key(effect->repeat_offset, key),
-                        bytes_of(value, sizeof value), err);
-}
-
-static int forget_repeats(struct shard *shard, struct error *err)
-{
-    uint8_t key[sizeof REPEAT_ROW - 1 + 8];
-    size_t count;
-    int code = 0;
-    const int64_t *done = outbox_repeats_done(shard->outbox, &count);
-
-    for (size_t i = 0; code == 0 && i < count; i++)
-        code = kv_batch_delete(core_batch(shard->core), KV_META, repeat_key(done[i], key),
-                               err);
-    return code;
-}
-
-static int load_repeats(struct shard *shard, struct error *err)
-{
-    uint8_t from[sizeof REPEAT_ROW - 1 + 8], to[sizeof REPEAT_ROW - 1 + 8];
-    struct kv_cursor *cursor;
-    struct bytes key, value;
-
-    (void)repeat_key(0, from);
-    (void)repeat_key(-1, to);
-    int code = kv_cursor_open(shard->kv, NULL, KV_META, bytes_of(from, sizeof from),
-                              bytes_of(to, sizeof to), &cursor, err);
-    if (code != 0)
-        return code;
-    while ((code = kv_cursor_next(cursor, &key, &value, err)) == 0) {
-        if (key.size != sizeof from || value.size != 12) {
-            code = error_set(err, ERROR_CORRUPT, "a row of repeated commands is damaged");
-            break;
-        }
-        struct effect effect = {
-            .first_sequence = read_u64be(value.data),
-            .count = read_u32be(value.data + 8),
-            .repeated = true,
-            .repeat_offset = (int64_t)read_u64be(key.data + sizeof REPEAT_ROW - 1),
-        };
-        code = outbox_add(shard->outbox, &effect, /* events= */ NULL, err);
-        if (code != 0)
-            break;
-    }
-    kv_cursor_close(cursor);
-    return code == 1 ? 0 : code;
-}
-
 /* ---- after a takeover: what was decided and not published, published and not answered
  * */
 
@@ -397,67 +329,17 @@ static int publish_rest(struct shard *shard, struct error *err)
     return code == 1 ? 0 : code;
 }
 
-static int answer_again(struct shard *shard, struct error *err)
+static int queue_again(struct shard *shard, struct error *err)
 {
-    struct event_scan *scan = NULL;
-    struct event event;
     uint64_t count = 0;
+    int code = effects_queue_again(shard->core, shard->outbox, &count, err);
 
-    if (shard->status.answered >= core_head(shard->core)->sequence)
-        return 0;
-    int code = event_scan_open(shard->kv, NULL, shard->status.answered + 1, UINT64_MAX,
-                               &scan, err);
-    while (code == 0 && (code = event_scan_next(scan, &event, err)) == 0) {
-        bool alone = bytes_equal_str(event.command_type, "kinlog.Tick.v1");
-        if (event.causation_id.data == NULL || (event.index != 1 && !alone))
-            continue;
-        struct effect effect = {
-            .first_sequence = event.sequence,
-            .count = alone ? 1 : event.count,
-            .repeated = true,
-            .repeat_offset = -1,
-        };
-        code = outbox_add(shard->outbox, &effect, /* events= */ NULL, err);
-        count++;
-    }
-    event_scan_close(scan);
-    if (count > 0)
+    if (code == 0 && count > 0)
         log_write(
             6, shard->name,
             "answering %llu commands again: it is not known that their answers left",
             (unsigned long long)count);
-    return code == 1 ? 0 : code;
-}
-
-/* What was asked of other shards and is not concluded is asked again, unless it is behind
- * the answer cursor anyway. */
-static int ask_again(struct shard *shard, struct error *err)
-{
-    struct arena arena = ARENA_INIT;
-    struct event event;
-    uint64_t number = 0;
-    int code;
-
-    while ((code = request_next_pending(core_views(shard->core), number, &number, err)) ==
-               0 &&
-           number <= shard->status.answered) {
-        arena_reset(&arena);
-        code = event_log_read(shard->kv, NULL, number, &arena, &event, err);
-        if (code != 0)
-            break;
-        struct effect effect = {
-            .first_sequence = number,
-            .count = event.count,
-            .repeated = true,
-            .repeat_offset = -1,
-        };
-        code = outbox_add(shard->outbox, &effect, /* events= */ NULL, err);
-        if (code != 0)
-            break;
-        number++;
-    }
-    arena_release(&arena);
-    return code < 0 ? code : 0;
+    return code;
 }
 
 /* ---- a batch ----------------------------------------------------------------------- */
@@ -481,55 +363,13 @@ static int bury(struct shard *shard, const struct record *record, const char *re
     return outbox_dead_letter(shard->outbox, record, reason, err);
 }
 
-static int add_effect(struct effects *effects, const struct effect *effect,
-                      struct error *err)
-{
-    if (effects->count == effects->capacity) {
-        size_t capacity =
-            effects->capacity == 0 ? BATCH_RECORDS_MAX : 2 * effects->capacity;
-        struct effect *items = realloc(effects->items, capacity * sizeof *items);
-        if (items == NULL)
-            return error_set(err, ERROR_NO_MEMORY, "out of memory for a batch's answers");
-        effects->items = items;
-        effects->capacity = capacity;
-    }
-    effects->items[effects->count++] = *effect;
-    return 0;
-}
-
-/* What a decision has for effect: one answer, or one for each event. */
-static int add_effects(struct effects *effects, const struct core_outcome *outcome,
-                       const struct effect *effect, struct error *err)
-{
-    struct effect each = *effect;
-    int code = 0;
-
-    if (!outcome->each_alone)
-        return add_effect(effects, effect, err);
-    each.count = 1;
-    for (uint32_t i = 0; code == 0 && i < effect->count; i++, each.first_sequence++)
-        code = add_effect(effects, &each, err);
-    return code;
-}
-
-/* What lies before the position was decided by another owner: only the repeats among it
- * may have no answer yet (shard_find_position). */
-static int take_record(struct shard *shard, const struct record *record, bool deadly,
-                       struct core_outcome *ret_outcome, struct error *err)
-{
-    if (record->offset >= core_head(shard->core)->next_offset)
-        return deadly ? core_put_aside(shard->core, record, PUT_ASIDE, ret_outcome, err)
-                      : core_record(shard->core, record, ret_outcome, err);
-    *ret_outcome = (struct core_outcome){.result = CORE_NOTHING};
-    return deadly ? 0 : core_recall(shard->core, record, ret_outcome, err);
-}
-
 static int decide_record(struct shard *shard, const struct record *record,
                          struct effects *effects, struct error *err)
 {
     struct core_outcome outcome;
     bool deadly = in_hand_is_deadly(shard->hand, record);
-    int code = take_record(shard, record, deadly, &outcome, err);
+    int code =
+        effects_take(shard->core, record, deadly ? PUT_ASIDE : NULL, &outcome, err);
 
     if (code != 0)
         return code;
@@ -545,17 +385,7 @@ static int decide_record(struct shard *shard, const struct record *record,
     case CORE_REPEATED:
         break;
     }
-    struct effect effect = {
-        .first_sequence = outcome.first_sequence,
-        .count = outcome.count,
-        .repeated = outcome.result == CORE_REPEATED,
-        .repeat_offset = outcome.result == CORE_REPEATED ? record->offset : -1,
-    };
-    snprintf(effect.forwarded, sizeof effect.forwarded, "%.*s",
-             (int)outcome.forwarded.size,
-             outcome.forwarded.data != NULL ? (const char *)outcome.forwarded.data : "");
-    code = add_effects(effects, &outcome, &effect, err);
-    return code == 0 && effect.repeated ? note_repeat(shard, &effect, err) : code;
+    return effects_add(effects, shard->core, record, &outcome, err);
 }
 
 static int handle_record(struct shard *shard, const struct record *record,
@@ -629,18 +459,6 @@ static int commit_batch(struct shard *shard, const struct record *records, size_
     return code;
 }
 
-/* The events of an effect that belongs to the batch at hand, else NULL. */
-static const struct core_event *events_of(const struct core *core,
-                                          const struct effect *effect)
-{
-    size_t count;
-    const struct core_event *events = core_events(core, &count);
-
-    if (count == 0 || effect->first_sequence < events[0].event.sequence)
-        return NULL;
-    return &events[effect->first_sequence - events[0].event.sequence];
-}
-
 static int handle_batch(struct shard *shard, const struct record *records, size_t count,
                         struct error *err)
 {
@@ -656,15 +474,14 @@ static int handle_batch(struct shard *shard, const struct record *records, size_
     if (code == 0)
         code = settle_outbox(shard, err);
     if (code == 0)
-        code = forget_repeats(shard, err);
+        code = effects_forget_repeats(shard->core, shard->outbox, err);
     if (code == 0)
         code = commit_batch(shard, records, count, effects->count, err);
     CRASH_POINT("batch.committed");
     if (code == 0)
         code = publish_batch(shard, err);
-    for (size_t i = 0; code == 0 && i < effects->count; i++)
-        code = outbox_add(shard->outbox, &effects->items[i],
-                          events_of(shard->core, &effects->items[i]), err);
+    if (code == 0)
+        code = effects_queue(effects, shard->core, shard->outbox, err);
     core_next_batch(shard->core);
     if (code == 0 && !shard->seen_anchor.set)
         code = anchor_load(shard->kv, &shard->seen_anchor, err);
@@ -780,7 +597,7 @@ static int commit_mark(struct shard *shard, struct error *err)
 {
     if (shard->topic_end.sequence == shard->mark.sequence)
         return 0;
-    int code = forget_repeats(shard, err);
+    int code = effects_forget_repeats(shard->core, shard->outbox, err);
     if (code == 0)
         code = shard_commit(shard, /* sync= */ true, err);
     CRASH_POINT("mark.committed");
@@ -913,7 +730,7 @@ static int drain(struct shard *shard, struct error *err)
     }
     publish_position(shard);
     if (code == 0)
-        code = forget_repeats(shard, err);
+        code = effects_forget_repeats(shard->core, shard->outbox, err);
     return code != 0 ? code : shard_commit(shard, /* sync= */ true, err);
 }
 
@@ -932,11 +749,7 @@ static int claim_and_own(struct shard *shard, struct error *err)
     if (code == 0)
         code = publish_rest(shard, err);
     if (code == 0)
-        code = ask_again(shard, err);
-    if (code == 0)
-        code = answer_again(shard, err);
-    if (code == 0)
-        code = load_repeats(shard, err);
+        code = queue_again(shard, err);
     CRASH_POINT("answered.again");
     if (code != 0)
         return code;
@@ -1115,7 +928,7 @@ bool shard_try_join(struct shard *shard)
     if (pthread_tryjoin_np(shard->thread, NULL) != 0)
         return false;
     close(shard->wake_fd);
-    free(shard->effects.items);
+    effects_release(&shard->effects);
     free(shard);
     return true;
 }

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 
 #include "agent/shard/core.h"
+#include "agent/shard/effects.h"
 #include "agent/shard/in_hand.h"
 #include "agent/shard/outbox.h"
 #include "agent/shard/publisher.h"
@@ -18,13 +19,6 @@
 /* Positive result: it may follow, not own. Another agent has claimed the shard, or its
  * rules are not known here; the status says which. */
 #define DEPOSED 2
-
-/* The effects of a batch: at least one for each record that leaves an event. */
-struct effects {
-    struct effect *items;
-    size_t count;
-    size_t capacity;
-};
 
 struct shard {
     struct shard_settings settings;

@@ -455,7 +455,7 @@ static const char *judge(struct graph *graph, const struct graph_message *messag
     return NULL;
 }
 
-/* As shard.c does: add_effects(). */
+/* As effects.c does: add_effects(). */
 static void add_effects(struct graph *graph, struct graph_step *step, struct core *core,
                         uint32_t shard, const struct core_outcome *outcome)
 {
@@ -516,7 +516,7 @@ static void make_delivery(struct graph *graph, uint32_t state, uint32_t message,
     }
 }
 
-/* As shard.c does: ask_again(). */
+/* As effects.c does: ask_again(). */
 static void ask_again(struct graph *graph, struct graph_step *step, struct core *core,
                       uint32_t shard)
 {
@@ -538,7 +538,7 @@ static void ask_again(struct graph *graph, struct graph_step *step, struct core 
     arena_release(&arena);
 }
 
-/* As shard.c does: answer_again(). */
+/* As effects.c does: answer_again(). */
 static void answer_again(struct graph *graph, struct graph_step *step, struct kv *kv,
                          uint32_t shard)
 {

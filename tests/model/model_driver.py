@@ -110,6 +110,7 @@ class Served:
     def __init__(self, op):
         self.site = model.Site(op['log'], op['site'], bytes.fromhex(op['site_key']), op['shards'],
                                op['prefix'], op['reply_allow'], op['start_offset'], hints=Texts())
+        self.room = op['room']
         self.told = {}
 
     def new(self, shard, kind, things):
@@ -122,6 +123,10 @@ class Served:
         site.append(partition, op['timestamp'], decode(op['key']), decode(op['value']),
                     [(name, decode(value)) for name, value in op['headers']],
                     op['offset'] - site.next_offsets[partition])
+
+    def run(self):
+        self.site.run()
+        self.site.next_offsets = [offset + self.room for offset in self.site.next_offsets]
 
     def tell(self):
         for shard in self.site.shards:
@@ -153,7 +158,7 @@ def main():
             served.record(op)
         else:
             if op['op'] == 'run':
-                served.site.run()
+                served.run()
                 for item in served.tell():
                     print(json.dumps(item))
             elif op['op'] == 'views':

@@ -12,15 +12,25 @@
 #                      shards are only told: the stream brings them as records, as it pleases
 #   {"op":"restart"}   every shard is closed and opened again from its store
 #   {"op":"rebuild"}   every shard's views and receipts are made anew from its log
+#   {"op":"kill","shard","steps","disk":bool,"lost"}   the shard dies before its so-manieth step from now
+#                      (or from the kill before): it loses all but its store, or that too, and the last of what
+#                      is under way, and begins again as the agent does. Only if "open" had "room": so many
+#                      offsets stay free at the end of each run, for records that are forwarded once more,
+#                      which come when all else is done
 #   {"op":"views"}
 #
-# It answers with lines {"event"|"answer"|"forward"|"dead_letter"|"command"|"views": {..}} and, after
+# It answers with lines {"event"|"answer"|"forward"|"dead_letter"|"command"|"killed"|"views": {..}} and, after
 # each op but open and record, {"done":true}. One process serves all: every open begins anew. The owner of
 # every shard has the epoch `1;` and 32 zeros: a Tick with it in kinlog_epoch is the owner's.
 #
 # Each stream is run with batches of 1, 3 and 100 records, with and without restarts and rebuilds in
 # the middle, over one shard or four. All of these must agree with each other byte for byte, and one
 # of them with the model. A stream that shows a difference is shrunk before it is printed.
+#
+# Every so-manieth stream (--kills) is followed by one over two to four shards in which shards die, between
+# and inside of commands (kills.py). Each event must come once and in order, and the views must be the model's;
+# each answer, forward, dead letter and command to another shard must come at least once, and be the same. One
+# conversation is run with a death before each of its steps.
 #
 # SPDX-License-Identifier: Apache-2.0
 import argparse
@@ -37,9 +47,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import generator  # noqa: E402
 import kinlog_json  # noqa: E402
 import kinlog_model as model  # noqa: E402
+import kills  # noqa: E402
 
 BATCHES = (100, 1, 3)
-KINDS = ('event', 'answer', 'forward', 'dead_letter', 'command', 'views')
+KINDS = ('event', 'answer', 'forward', 'dead_letter', 'command', 'killed', 'views')
 PERSONAL = ('conto', 'stra', 'jq', 'ren\u00e9', 'central')  # what no free text may hold
 RUN_SECONDS_MAX = 60
 
@@ -207,9 +218,9 @@ def row_order(row):
     return json.dumps(row, sort_keys=True)
 
 
-def compare(ours, theirs):
+def compare(ours, theirs, kinds=tuple(PLACE)):
     """The first difference as text, or None."""
-    for kind in PLACE:
+    for kind in kinds:
         for number, (mine, other) in enumerate(zip(ours[kind], theirs[kind])):
             for index, (a, b) in enumerate(itertools.zip_longest(mine, other)):
                 if a is None or b is None or not same_item(a, b):
@@ -264,8 +275,9 @@ def promises(output):
 
 # ---- one stream ------------------------------------------------------------------------
 
-def feed(site, steps, hold=None):
-    """The stream into the model; hold collects the offset of each record."""
+def feed(site, steps, hold=None, room=0):
+    """The stream into the model; hold collects the offset of each record. room: offsets that stay free after
+    each run."""
     for step in steps:
         if step['op'] == 'record':
             offset = site.append(step['partition'], step['timestamp'], step['key'], step['value'],
@@ -274,6 +286,7 @@ def feed(site, steps, hold=None):
                 hold.append(offset)
         elif step['op'] == 'run':
             site.run()
+            site.next_offsets = [offset + room for offset in site.next_offsets]
     site.run()
 
 
@@ -282,10 +295,11 @@ def new_site(shards, hints=None):
                       reply_allow=generator.REPLY_ALLOW, hints=hints)
 
 
-def opening(shards, batch):
+def opening(shards, batch, room=0):
     return json.dumps({'op': 'open', 'log': generator.LOG_ID, 'site': generator.SITE,
                        'site_key': generator.SITE_KEY.hex(), 'shards': shards, 'prefix': 'kinlog',
-                       'reply_allow': generator.REPLY_ALLOW, 'batch': batch, 'start_offset': 0})
+                       'reply_allow': generator.REPLY_ALLOW, 'batch': batch, 'start_offset': 0,
+                       'room': room})
 
 
 def record_line(step, offset):
@@ -302,14 +316,14 @@ def lines_of(steps, offsets):
         if step['op'] == 'record':
             lines.append((record_line(step, next(offsets)), False))
         else:
-            lines.append((json.dumps({'op': step['op']}), step['op'] != 'run'))
+            lines.append((json.dumps(step), step['op'] != 'run'))
     return lines + [('{"op":"run"}', False), ('{"op":"views"}', False)]
 
 
-def run_driver(driver, shards, batch, lines, upkeep):
+def run_driver(driver, shards, batch, lines, upkeep, room=0):
     chosen = [line for line, is_upkeep in lines if upkeep or not is_upkeep]
     answers = sum(not line.startswith('{"op": "record"') for line in chosen)
-    return driver.talk([opening(shards, batch)] + chosen, answers)
+    return driver.talk([opening(shards, batch, room)] + chosen, answers)
 
 
 def sorted_lines(lines):
@@ -371,6 +385,24 @@ def fault_of(driver, shards, steps):
         return '%s: %s' % (type(error).__name__, error)
 
 
+def fault_with_kills(driver, shards, batch, steps, count):
+    """The same of a stream with kills."""
+    offsets = []
+    feed(new_site(shards), steps, offsets, kills.ROOM)
+    try:
+        output = parsed(run_driver(driver, shards, batch, lines_of(steps, offsets), True, kills.ROOM))
+        count.add(output['killed'])
+        fault = promises(output)
+        if fault:
+            return fault
+        site = new_site(shards, Taken(output, shards))
+        feed(site, steps, room=kills.ROOM)
+        ours, theirs = said_by_model(site), said_by_driver(output, shards)
+        return compare(ours, theirs, ('event',)) or kills.compare(ours, theirs, difference)
+    except (DriverDied, ValueError, KeyError, TypeError, AttributeError) as error:
+        return '%s: %s' % (type(error).__name__, error)
+
+
 def between_runs(first, got):
     first, got = strip_epoch(first), strip_epoch(got)
     for kind in sorted(set(first) | set(got)):
@@ -402,7 +434,8 @@ def tell(steps):
     lines = []
     for step in steps:
         if step['op'] != 'record':
-            lines.append(step['op'])
+            lines.append(' '.join('%s' % value if name == 'op' else '%s=%s' % (name, value)
+                                  for name, value in step.items()))
             continue
         headers = ', '.join('%s=%s' % (name, text(value)) for name, value in step['headers'])
         lines.append('record on %d at %d, key %s\n    %s\n    %s' % (
@@ -432,8 +465,11 @@ def main():
     parser.add_argument('--count', type=int, default=2000, help='how many streams')
     parser.add_argument('--time-limit', type=float, default=None, metavar='S', help='stop after S seconds')
     parser.add_argument('--failures', type=int, default=3, help='stop after so many failures')
-    parser.add_argument('--no-long', action='store_true', help='leave out the stream of 10,002 records')
+    parser.add_argument('--no-long', action='store_true', help='leave out what no seed changes: the stream of 10,002 records, the conversation')
     parser.add_argument('--usage', action='store_true', help='streams of usage over weeks, no others')
+    parser.add_argument('--kills', type=int, default=5, metavar='N',
+                        help='after each Nth stream one in which shards die; 0: none')
+    parser.add_argument('--kills-alone', action='store_true', help='streams in which shards die, no others')
     options = parser.parse_args()
     seed = options.seed if options.seed is not None else int(time.time())
     print('seed %d: run again with --seed %d' % (seed, seed), flush=True)
@@ -441,9 +477,9 @@ def main():
         print('there is no driver at %s: build it with make test-programs' % options.driver)
         return 2
     driver = Driver(options.driver)
-    begun, passed, failed = time.monotonic(), 0, 0
+    begun, passed, failed, count = time.monotonic(), 0, 0, kills.Count()
 
-    def check(name, shards, steps):
+    def check(name, shards, steps, fault_of=fault_of):
         nonlocal passed, failed
         fault = fault_of(driver, shards, steps)
         if fault is None:
@@ -457,18 +493,45 @@ def main():
         print('the least stream that shows it:\n%s\n%s' % (
             tell(small[:40]), fault_of(driver, shards, small)), flush=True)
 
+    def check_with_kills(number):
+        shards, batch = kills.chosen(number)
+        source = generator.Generator(number, shards)
+        steps = kills.scattered(number, shards, source.usage_stream() if options.usage else source.stream())
+        check('seed %d with kills, batches of %d' % (number, batch), shards, steps,
+              lambda driver, shards, some: fault_with_kills(driver, shards, batch, some, count))
+
+    def check_each_step():
+        """One conversation, with one death before each step of either side."""
+        asking, steps = kills.conversation()
+        for shard, disk, (lost, batch) in itertools.product((asking, (asking + 2) % 4), (False, True),
+                                                            ((0, 4), (100, 1))):
+            for number in itertools.count(1):
+                reached = count.total()
+                check('a death before step %d' % number, 4, [kills.kill(shard, number, disk, lost)] + steps,
+                      lambda driver, shards, some: fault_with_kills(driver, shards, batch, some, count))
+                if count.total() == reached or failed >= options.failures:
+                    break
+
+    if not options.no_long and not options.usage and (options.kills or options.kills_alone):
+        check_each_step()
     for number in range(options.count):
         if failed >= options.failures:
             break
         if options.time_limit is not None and time.monotonic() - begun > options.time_limit:
             break
+        if options.kills_alone or (options.kills and (seed + number) % options.kills == 0):
+            check_with_kills(seed + number)
+        if options.kills_alone:
+            continue
         shards = 4 if (seed + number) % 2 else 1
         source = generator.Generator(seed + number, shards)
         check('seed %d' % (seed + number), shards,
               source.usage_stream() if options.usage else source.stream())
-    if not options.no_long and failed < options.failures:
+    if not options.no_long and not options.kills_alone and failed < options.failures:
         check('the long stream', 1, long_stream(10_002))
     driver.stop()
+    if count.before:
+        print(count)
     print('%d passed, %d failed' % (passed, failed))
     return 1 if failed or not passed else 0
 
