@@ -711,6 +711,7 @@ static void run_scenario(struct graph *graph, const struct scenario *scenario)
     "{\"SourceClientResourceID\":" source ",\"RestoreClientResourceID\":" restore        \
     ",\"UserNames\":[{\"UserName\":\"contoso\\\\ann\"}]}"
 #define DEVICE(device) "{\"ResourceID\":" device "}"
+#define NAMED_DEVICE(device) "{\"ResourceID\":" device ",\"Name\":\"PC\"}"
 #define DEVICE_BY_FORCE(device) "{\"ResourceID\":" device ",\"Force\":true}"
 
 static int setup(void **state)
@@ -813,7 +814,7 @@ static void test_unknown_device(void **state)
         .wishes = {{0, "AddAssociation", PAIR("%1", "%3")},
                    {0, "AddAssociation", PAIR("%1", "%4")},
                    {0, "RemoveDevice", DEVICE_BY_FORCE("%1")},
-                   {1, "RegisterDevice", DEVICE("%3")}},
+                   {1, "RegisterDevice", NAMED_DEVICE("%3")}},
     };
 
     run_scenario(*state, &scenario);
@@ -890,7 +891,7 @@ static void test_replaced_without_users(void **state)
     static const struct scenario scenario = {
         .setup = "13",
         .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
-                   {0, "RegisterDevice", DEVICE("%1")}},
+                   {0, "RegisterDevice", NAMED_DEVICE("%1")}},
     };
 
     run_scenario(*state, &scenario);
@@ -904,7 +905,7 @@ static void test_replaced_twice(void **state)
         .before = {{0, "CreateRelationship", HAS("%1", "a", "2")}},
         .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
                    {0, "ReplaceDevice", REPLACE("%1", "%4")},
-                   {1, "RegisterDevice", DEVICE("%4")}},
+                   {1, "RegisterDevice", NAMED_DEVICE("%4")}},
         .kept = {{'a', 2}},
     };
 
@@ -955,6 +956,95 @@ static void test_replaced_while_referred_to(void **state)
     run_scenario(*state, &scenario);
 }
 
+/* One run, in which nothing waits. */
+struct run {
+    struct graph *graph;
+    uint32_t shards[GRAPH_SHARDS];
+    uint32_t mail[MAIL_MAX]; /* on its way */
+    size_t mail_count;
+    bool last_first; /* in which order it arrives */
+    size_t answers;
+};
+
+static uint32_t next_of_mail(struct run *run)
+{
+    size_t place = run->last_first ? run->mail_count - 1 : 0;
+    uint32_t number = run->mail[place];
+
+    run->mail_count--;
+    memmove(&run->mail[place], &run->mail[place + 1],
+            (run->mail_count - place) * sizeof run->mail[0]);
+    return number;
+}
+
+static void take_step(struct run *run, uint32_t shard, const struct graph_step *step)
+{
+    assert_null(step->fault);
+    run->shards[shard] = step->state;
+    run->answers += step->answer_count;
+    for (size_t i = 0; i < step->sent_count; i++) {
+        assert_true(run->mail_count < MAIL_MAX);
+        run->mail[run->mail_count++] = step->sent[i];
+    }
+}
+
+/* Until nothing is on its way; messages of the type `cut` come to nothing. */
+static void run_on(struct run *run, const char *cut)
+{
+    while (run->mail_count > 0) {
+        uint32_t number = next_of_mail(run);
+        const struct graph_message *message = graph_message_at(run->graph, number);
+        uint32_t to = message->to;
+        if (cut == NULL || !bytes_equal_str(message->type, cut))
+            take_step(run, to, graph_deliver(run->graph, run->shards[to], number));
+    }
+}
+
+static void send_wish(struct run *run, const struct wish *wish, uint32_t number)
+{
+    run->mail[run->mail_count++] =
+        message_of_wish(run->graph, wish, number, GRAPH_TIME_MS);
+    run_on(run, NULL);
+}
+
+static void cut_topic(struct graph *graph, const char *type, bool last_first)
+{
+    static const struct wish before[] = {
+        {0, "RegisterDevice", NAMED_DEVICE("%1")},
+        {1, "RegisterDevice", NAMED_DEVICE("%3")},
+        {0, "CreateRelationship", HAS("%1", "a", "2")},
+    };
+    static const struct wish replace = {0, "ReplaceDevice", REPLACE("%1", "%3")};
+    struct run run = {.graph = graph, .last_first = last_first};
+
+    for (uint32_t shard = 0; shard < GRAPH_SHARDS; shard++)
+        run.shards[shard] = graph_empty(graph, shard);
+    for (uint32_t i = 0; i < sizeof before / sizeof before[0]; i++)
+        send_wish(&run, &before[i], COMMANDS_MAX + i);
+    run.answers = 0;
+    run.mail[run.mail_count++] = message_of_wish(graph, &replace, 0, GRAPH_TIME_MS);
+    run_on(&run, type);
+    assert_int_equal(run.answers, 0);
+    take_step(&run, 0, graph_restart(graph, run.shards[0], /* cursor_at_end= */ true));
+    run_on(&run, NULL);
+    assert_int_equal(run.answers, 1);
+    assert_int_equal(graph_state_at(graph, run.shards[0])->open_request_count, 0);
+    assert_int_equal(graph_state_at(graph, run.shards[1])->reference_count, 0);
+    assert_int_equal(graph_state_at(graph, run.shards[1])->relationship_count, 1);
+}
+
+/* A topic is cut before its messages were read: what comes after the confirmation has no
+ * timeout, and is said again once the shard that asked has a new owner. */
+static void test_replaced_with_cut_topic(void **state)
+{
+    static const char *const cuts[] = {ADOPT, END_ADOPTION, CONFIRM_ADOPTION};
+
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        cut_topic(*state, cuts[i], /* last_first= */ false);
+        cut_topic(*state, cuts[i], /* last_first= */ true);
+    }
+}
+
 /* Nothing above is worth much if it did not come to this. */
 static void test_all_was_seen(void **state)
 {
@@ -990,6 +1080,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_replaced_by_each_other),
         cmocka_unit_test(test_replaced_while_associated),
         cmocka_unit_test(test_replaced_while_referred_to),
+        cmocka_unit_test(test_replaced_with_cut_topic),
         cmocka_unit_test(test_all_was_seen),
     };
     const struct CMUnitTest long_tests[] = {
