@@ -127,7 +127,7 @@ static int follow_request(struct views *views, struct receipt *receipt, struct e
     arena_release(&arena);
     if (code != 0)
         return code < 0 ? code : 0;
-    if (request.state == REQUEST_PENDING) {
+    if (request.outcome == 0) {
         receipt->match = RECEIPT_PENDING;
     } else {
         receipt->first_sequence = request.outcome;

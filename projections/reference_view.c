@@ -2,6 +2,7 @@
  *
  * Row, integers big-endian:
  *   key 'F' | object, NUL | u32 shard of the request | u64 its sequence       row: u8 state
+ *                                 | if REFERENCE_ADOPTING: u32 adopted | u32 wanted
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/reference_view.h"
@@ -32,13 +33,20 @@ static int make_key(struct buf *key, struct bytes object, const struct position 
     return buf_append_u64be(key, request->sequence) != 0 ? views_no_memory(err) : 0;
 }
 
-static int parse_state(struct bytes row, enum reference_state *ret_state,
-                       struct error *err)
+static int parse_row(struct bytes row, struct reference *reference, struct error *err)
 {
-    if (row.size != 1 ||
-        (row.data[0] != REFERENCE_HELD && row.data[0] != REFERENCE_RELEASED))
+    struct row_reader reader = row_reader_of(row);
+
+    reference->state = (enum reference_state)row_take_u8(&reader);
+    reference->adopted = 0;
+    reference->wanted = REFERENCE_COUNT_UNKNOWN;
+    if (reference->state == REFERENCE_ADOPTING) {
+        reference->adopted = row_take_u32(&reader);
+        reference->wanted = row_take_u32(&reader);
+    }
+    if (!row_reader_done(&reader) || reference->state < REFERENCE_HELD ||
+        reference->state > REFERENCE_ADOPTING)
         return row_damaged(VIEW_REFERENCES, err);
-    *ret_state = (enum reference_state)row.data[0];
     return 0;
 }
 
@@ -46,7 +54,7 @@ static int parse_state(struct bytes row, enum reference_state *ret_state,
 
 static int open_reference(struct views *views, const struct event *event,
                           struct bytes object, struct bytes request,
-                          enum reference_state *ret_state, struct error *err)
+                          struct reference *ret_reference, struct error *err)
 {
     struct position position;
     struct bytes old;
@@ -58,28 +66,56 @@ static int open_reference(struct views *views, const struct event *event,
         code = row_open(views, VIEW_REFERENCES, buf_bytes(&views->key), &old, err);
     if (code != 0)
         return code;
-    *ret_state = REFERENCE_NONE;
-    return old.data == NULL ? 0 : parse_state(old, ret_state, err);
+    *ret_reference = (struct reference){.state = REFERENCE_NONE};
+    return old.data == NULL ? 0 : parse_row(old, ret_reference, err);
+}
+
+/* Writes the open row. */
+static int put_reference(struct views *views, const struct reference *reference,
+                         struct error *err)
+{
+    struct buf *row = &views->row;
+
+    if (reference->state == REFERENCE_NONE)
+        return row_set(views, BYTES_ABSENT, err);
+    buf_clear(row);
+    buf_append_byte(row, (uint8_t)reference->state);
+    if (reference->state == REFERENCE_ADOPTING) {
+        buf_append_u32be(row, reference->adopted);
+        buf_append_u32be(row, reference->wanted);
+    }
+    return row->failed ? views_no_memory(err) : row_set(views, buf_bytes(row), err);
 }
 
 static int set_state(struct views *views, enum reference_state state, struct error *err)
 {
-    uint8_t row = (uint8_t)state;
+    const struct reference reference = {.state = state,
+                                        .wanted = REFERENCE_COUNT_UNKNOWN};
 
-    return row_set(views, state == REFERENCE_NONE ? BYTES_ABSENT : bytes_of(&row, 1),
-                   err);
+    return put_reference(views, &reference, err);
+}
+
+static bool is_held(const struct reference *reference)
+{
+    return reference->state == REFERENCE_HELD || reference->state == REFERENCE_ADOPTING;
 }
 
 int reference_apply_added(struct views *views, const struct event *event,
                           const void *data, struct error *err)
 {
     const struct reference_added_v1 *added = data;
-    enum reference_state state = REFERENCE_NONE;
-    int code = open_reference(views, event, added->object, added->request, &state, err);
+    struct reference reference = {0};
+    int code =
+        open_reference(views, event, added->object, added->request, &reference, err);
 
-    if (code == 0 && state != REFERENCE_NONE)
+    if (code == 0 && reference.state != REFERENCE_NONE)
         return event_misfit(event, "the reference is there already", err);
-    return code != 0 ? code : set_state(views, REFERENCE_HELD, err);
+    return code != 0 ? code
+                     : set_state(views,
+                                 bytes_equal_str(added->kind, "replacement")
+                                     ? REFERENCE_ADOPTING
+                                     : REFERENCE_HELD,
+                                 err);
 }
 
 /* What came too early has met its request. */
@@ -87,11 +123,11 @@ int reference_apply_refused(struct views *views, const struct event *event,
                             const void *data, struct error *err)
 {
     const struct reference_refused_v1 *refused = data;
-    enum reference_state state = REFERENCE_NONE;
+    struct reference reference = {0};
     int code =
-        open_reference(views, event, refused->object, refused->request, &state, err);
+        open_reference(views, event, refused->object, refused->request, &reference, err);
 
-    if (code == 0 && state == REFERENCE_HELD)
+    if (code == 0 && is_held(&reference))
         return event_misfit(event, "the reference that it refuses is there", err);
     return code != 0 ? code : set_state(views, REFERENCE_NONE, err);
 }
@@ -100,16 +136,16 @@ int reference_apply_released(struct views *views, const struct event *event,
                              const void *data, struct error *err)
 {
     const struct reference_released_v1 *released = data;
-    enum reference_state state = REFERENCE_NONE;
-    int code =
-        open_reference(views, event, released->object, released->request, &state, err);
+    struct reference reference = {0};
+    int code = open_reference(views, event, released->object, released->request,
+                              &reference, err);
 
-    if (code == 0 && state == REFERENCE_RELEASED)
+    if (code == 0 && reference.state == REFERENCE_RELEASED)
         return event_misfit(event, "the reference was released before", err);
     return code != 0
                ? code
                : set_state(views,
-                           state == REFERENCE_HELD ? REFERENCE_NONE : REFERENCE_RELEASED,
+                           is_held(&reference) ? REFERENCE_NONE : REFERENCE_RELEASED,
                            err);
 }
 
@@ -117,26 +153,58 @@ int reference_apply_ended(struct views *views, const struct event *event,
                           const void *data, struct error *err)
 {
     const struct reference_ended_v1 *ended = data;
-    enum reference_state state = REFERENCE_NONE;
-    int code = open_reference(views, event, ended->object, ended->request, &state, err);
+    struct reference reference = {0};
+    int code =
+        open_reference(views, event, ended->object, ended->request, &reference, err);
 
-    if (code == 0 && state != REFERENCE_HELD)
+    if (code == 0 && reference.state != REFERENCE_HELD)
         return event_misfit(event, "there is no such reference", err);
     return code != 0 ? code : set_state(views, REFERENCE_NONE, err);
+}
+
+/* Between two devices of one shard nothing is referred to. */
+int reference_apply_adopted(struct views *views, const struct event *event,
+                            const void *data, struct error *err)
+{
+    const struct relationship_adopted_v1 *adopted = data;
+    struct reference reference = {0};
+
+    if (!bytes_equal_str(event->command_type, "kinlog.AdoptRelationship.v1"))
+        return 0;
+    int code = open_reference(views, event, event->key, adopted->request, &reference, err);
+    if (code == 0 && reference.state != REFERENCE_ADOPTING)
+        return event_misfit(event, "nothing is to be adopted for its request", err);
+    reference.adopted++;
+    return code != 0 ? code : put_reference(views, &reference, err);
+}
+
+int reference_apply_adoption_ended(struct views *views, const struct event *event,
+                                   const void *data, struct error *err)
+{
+    const struct adoption_ended_v1 *ended = data;
+    struct reference reference = {0};
+    int code =
+        open_reference(views, event, ended->object, ended->request, &reference, err);
+
+    if (code == 0 && reference.state != REFERENCE_ADOPTING)
+        return event_misfit(event, "nothing is to be adopted for its request", err);
+    reference.wanted = ended->count;
+    return code != 0 ? code : put_reference(views, &reference, err);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */
 
 int reference_get(struct views *views, struct bytes object,
-                  const struct position *request, enum reference_state *ret_state,
+                  const struct position *request, struct reference *ret_reference,
                   struct error *err)
 {
     int code = make_key(&views->key, object, request, err);
 
-    *ret_state = REFERENCE_NONE;
+    *ret_reference = (struct reference){
+        .object = object, .request = *request, .state = REFERENCE_NONE};
     if (code == 0)
         code = row_get(views, VIEW_REFERENCES, buf_bytes(&views->key), &views->row, err);
-    return code != 0 ? code : parse_state(buf_bytes(&views->row), ret_state, err);
+    return code != 0 ? code : parse_row(buf_bytes(&views->row), ret_reference, err);
 }
 
 struct reference_scan {
@@ -177,17 +245,16 @@ int reference_scan_open(struct views *views, struct bytes object,
 int reference_scan_next(struct reference_scan *scan, struct reference *ret_reference,
                         struct error *err)
 {
-    enum reference_state state = REFERENCE_NONE;
     struct bytes key, row;
     int code;
 
     do {
         code = kv_cursor_next(scan->cursor, &key, &row, err);
         if (code == 0)
-            code = parse_state(row, &state, err);
+            code = parse_row(row, ret_reference, err);
         if (code == 0 && key.size < 1 + 1 + REQUEST_SIZE)
             code = row_damaged(VIEW_REFERENCES, err);
-    } while (code == 0 && state != REFERENCE_HELD);
+    } while (code == 0 && !is_held(ret_reference));
     if (code != 0)
         return code;
     const uint8_t *request = key.data + key.size - REQUEST_SIZE;

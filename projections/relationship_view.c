@@ -360,22 +360,39 @@ int relationship_apply_approval_requested(struct views *views, const struct even
     return put_relationship(views, &relationship, err);
 }
 
-int relationship_apply_deleted(struct views *views, const struct event *event,
-                               const void *data, struct error *err)
+static int drop(struct views *views, const struct event *event,
+                uint32_t relationship_resource_id, uint32_t resource_id,
+                struct error *err)
 {
-    const struct relationship_deleted_v1 *deleted = data;
     struct relationship relationship = {0};
     struct bytes old;
-    int code = open_relationship(views, event, deleted->relationship_resource_id,
-                                 deleted->resource_id, &relationship, err);
+    int code = open_relationship(views, event, relationship_resource_id, resource_id,
+                                 &relationship, err);
 
     if (code == 0)
         code = row_set(views, BYTES_ABSENT, err);
     if (code == 0)
-        code = index_key(&views->key, deleted->relationship_resource_id, err);
+        code = index_key(&views->key, relationship_resource_id, err);
     if (code == 0)
         code = row_open(views, VIEW_RELATIONSHIPS, buf_bytes(&views->key), &old, err);
     return code != 0 ? code : row_set(views, BYTES_ABSENT, err);
+}
+
+int relationship_apply_deleted(struct views *views, const struct event *event,
+                               const void *data, struct error *err)
+{
+    const struct relationship_deleted_v1 *deleted = data;
+
+    return drop(views, event, deleted->relationship_resource_id, deleted->resource_id,
+                err);
+}
+
+int relationship_apply_moved(struct views *views, const struct event *event,
+                             const void *data, struct error *err)
+{
+    const struct relationship_moved_v1 *moved = data;
+
+    return drop(views, event, moved->relationship_resource_id, moved->resource_id, err);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */

@@ -3,13 +3,14 @@
  * Rows, integers big-endian:
  *   key 'C' | u64 number     row: u8 state | u8 kind | u64 due time in ms | u64 sequence of the outcome
  *                                 | type of the command to the end
- *   key 'c' | u64 number     row: empty; only while the request is pending
+ *   key 'c' | u64 number     row: empty; until the request is concluded
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/request_view.h"
 
 #include "events/position.h"
 #include "projections/association_view.h"
+#include "projections/replacement_view.h"
 #include "projections/timer_view.h"
 #include "projections/views_internal.h"
 #include "schemas/events.h"
@@ -35,7 +36,8 @@ static int parse_request(struct bytes row, struct request *ret_request, struct e
     request.outcome = row_take_u64(&reader);
     request.command_type = reader.rest;
     if (reader.failed || request.state < REQUEST_PENDING ||
-        request.state > REQUEST_REFUSED || request.kind != REQUEST_OF_ASSOCIATION)
+        request.state > REQUEST_GRANTED || request.kind < REQUEST_OF_ASSOCIATION ||
+        request.kind > REQUEST_OF_REPLACEMENT)
         return row_damaged(VIEW_REQUESTS, err);
     *ret_request = request;
     return 0;
@@ -105,11 +107,10 @@ int request_open(struct views *views, const struct event *event, enum request_ki
                      : timer_set(views, request.due_ms, timer_name(number, name), err);
 }
 
-int request_conclude(struct views *views, const struct event *event, uint64_t number,
-                     enum request_state state, struct error *err)
+/* Opens the row of a request that the event moves on. */
+static int open_request(struct views *views, const struct event *event, uint64_t number,
+                        struct request *ret_request, struct error *err)
 {
-    uint8_t name[sizeof REQUEST_TIMER + 7];
-    struct request request = {.state = REQUEST_NONE};
     struct bytes old;
     int code = make_key(&views->key, 'C', number, err);
 
@@ -118,18 +119,51 @@ int request_conclude(struct views *views, const struct event *event, uint64_t nu
     if (code == 0 && old.data == NULL)
         return event_misfit(event, "it concludes a request that was never made", err);
     if (code == 0)
-        code = parse_request(old, &request, err);
-    if (code == 0 && request.state != REQUEST_PENDING)
+        code = parse_request(old, ret_request, err);
+    if (code == 0 && ret_request->state != REQUEST_PENDING &&
+        ret_request->state != REQUEST_GRANTED)
         return event_misfit(event, "it concludes a request a second time", err);
+    return code;
+}
+
+static int clear_timer(struct views *views, const struct request *request,
+                       uint64_t number, struct error *err)
+{
+    uint8_t name[sizeof REQUEST_TIMER + 7];
+
+    return timer_clear(views, request->due_ms, timer_name(number, name), err);
+}
+
+int request_grant(struct views *views, const struct event *event, uint64_t number,
+                  struct error *err)
+{
+    struct request request = {.state = REQUEST_NONE};
+    int code = open_request(views, event, number, &request, err);
+
+    if (code == 0 && request.state == REQUEST_GRANTED)
+        return event_misfit(event, "it grants a request a second time", err);
     if (code != 0)
         return code;
+    request.state = REQUEST_GRANTED;
+    code = put_request(views, &request, err);
+    return code != 0 ? code : clear_timer(views, &request, number, err);
+}
+
+int request_conclude(struct views *views, const struct event *event, uint64_t number,
+                     enum request_state state, struct error *err)
+{
+    struct request request = {.state = REQUEST_NONE};
+    int code = open_request(views, event, number, &request, err);
+
+    if (code != 0)
+        return code;
+    const bool has_timer = request.state == REQUEST_PENDING;
     request.state = state;
     request.outcome = event->sequence;
     code = put_request(views, &request, err);
     if (code == 0)
         code = set_pending(views, number, false, err);
-    return code != 0 ? code
-                     : timer_clear(views, request.due_ms, timer_name(number, name), err);
+    return code != 0 || !has_timer ? code : clear_timer(views, &request, number, err);
 }
 
 int request_apply_refused(struct views *views, const struct event *event,
@@ -140,8 +174,16 @@ int request_apply_refused(struct views *views, const struct event *event,
 
     if (!position_parse(refused->request, &position))
         return event_misfit(event, "its Request is none", err);
-    int code = request_conclude(views, event, position.sequence, REQUEST_REFUSED, err);
-    return code != 0 ? code : association_drop(views, event, position.sequence, err);
+    struct request request;
+    int code = request_get(views, position.sequence, &views->arena, &request, err);
+    if (code < 0)
+        return code;
+    code = request_conclude(views, event, position.sequence, REQUEST_REFUSED, err);
+    if (code != 0)
+        return code;
+    return request.kind == REQUEST_OF_REPLACEMENT
+               ? replacement_drop(views, event, position.sequence, err)
+               : association_drop(views, event, position.sequence, err);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */

@@ -31,6 +31,7 @@ static const struct fold {
     {&type_added_v1_schema, relationship_apply_type_added},
     {&type_removed_v1_schema, relationship_apply_type_removed},
     {&relationship_deleted_v1_schema, relationship_apply_deleted},
+    {&relationship_moved_v1_schema, relationship_apply_moved},
     {&approval_requested_v1_schema, relationship_apply_approval_requested},
     {&device_registered_v1_schema, device_apply_registered},
     {&device_changed_v1_schema, device_apply_changed},
@@ -52,6 +53,11 @@ static const struct fold {
     {&reference_refused_v1_schema, reference_apply_refused},
     {&reference_released_v1_schema, reference_apply_released},
     {&reference_ended_v1_schema, reference_apply_ended},
+    {&relationship_adopted_v1_schema, reference_apply_adopted},
+    {&adoption_ended_v1_schema, reference_apply_adoption_ended},
+    {&replacement_requested_v1_schema, replacement_apply_requested},
+    {&device_replaced_v1_schema, replacement_apply_replaced},
+    {&replacement_completed_v1_schema, replacement_apply_completed},
 };
 
 int event_misfit(const struct event *event, const char *what, struct error *err)

@@ -16,7 +16,8 @@
  *   'U' u32 resource id, folded user name  use of a device    (usage_view.c)
  *   'A' u32 source, u32 restore            an association     (association_view.c)
  *   'M' u64 number of a MigrationID        -> the 'A' key     (association_view.c)
- *   'C' u64 number, 'c' u64 number         a request to another shard, a pending one (request_view.c)
+ *   'C' u64 number, 'c' u64 number         a request to another shard, an open one (request_view.c)
+ *   'Q' u64 number, 'q' u32 resource id    the replacement of a device that waits (replacement_view.c)
  *   'F' object, NUL, position of a request a reference        (reference_view.c)
  * Receipts (KV_RECEIPTS; receipt_view.c):
  *   16 bytes of SHA-256(source, NUL, id)                  -> content hash, first sequence, count
@@ -39,7 +40,7 @@ enum view {
     VIEW_TIMERS,        /* 'T' */
     VIEW_USAGE,         /* 'U' */
     VIEW_ASSOCIATIONS,  /* 'A', 'M' */
-    VIEW_REQUESTS,      /* 'C', 'c' */
+    VIEW_REQUESTS,      /* 'C', 'c', 'Q', 'q' */
     VIEW_REFERENCES,    /* 'F' */
     VIEW_RECEIPTS,
     VIEWS

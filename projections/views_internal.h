@@ -52,6 +52,8 @@ int relationship_apply_type_removed(struct views *views, const struct event *eve
                                     const void *data, struct error *err);
 int relationship_apply_deleted(struct views *views, const struct event *event,
                                const void *data, struct error *err);
+int relationship_apply_moved(struct views *views, const struct event *event,
+                             const void *data, struct error *err);
 int relationship_apply_approval_requested(struct views *views, const struct event *event,
                                           const void *data, struct error *err);
 int policy_apply_changed(struct views *views, const struct event *event, const void *data,
@@ -90,6 +92,16 @@ int reference_apply_released(struct views *views, const struct event *event,
                              const void *data, struct error *err);
 int reference_apply_ended(struct views *views, const struct event *event,
                           const void *data, struct error *err);
+int reference_apply_adopted(struct views *views, const struct event *event,
+                            const void *data, struct error *err);
+int reference_apply_adoption_ended(struct views *views, const struct event *event,
+                                   const void *data, struct error *err);
+int replacement_apply_requested(struct views *views, const struct event *event,
+                                const void *data, struct error *err);
+int replacement_apply_replaced(struct views *views, const struct event *event,
+                               const void *data, struct error *err);
+int replacement_apply_completed(struct views *views, const struct event *event,
+                                const void *data, struct error *err);
 /* Of any event: the receipt of its command. */
 int receipt_apply(struct views *views, const struct event *event, bool conflict,
                   struct error *err);

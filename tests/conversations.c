@@ -1,6 +1,7 @@
 /* conversations.c - every run of two conversations between two shards.
  *
  *     conversations [long]     with longer scenarios in place of the short ones
+ *     conversations only PATTERN     those whose names fit: test_replaced*
  *
  * What each shard does comes from the real core (tests/lib/shard_graph.h). A *world* is
  * both shards and the mail between them; all worlds that can be reached are visited,
@@ -14,7 +15,8 @@
  *     cursor may stand before, or only what it asked and is not told yet;
  *   - time passes until a timer is due, any of those that are set, and a Tick comes.
  *
- * What says that a reference is given up (release, end) is lost only for so long: the
+ * What says that a reference is given up (release, end), and all that follows when a device
+ * was replaced (adopt, end and confirm of the adoption), is lost only for so long: the
  * cursor does not move over what was not acknowledged, so its shard is restarted one day.
  * What asks, confirms or refuses may be lost for good, as if a topic had been cut: the
  * timeout is there for that.
@@ -45,6 +47,9 @@
 #define END "kinlog.EndReference.v1"
 #define RESTARTS "restarts" /* of a shard, in place of a message that arrives */
 #define CONFIRM "kinlog.ConfirmReference.v1"
+#define ADOPT "kinlog.AdoptRelationship.v1"
+#define END_ADOPTION "kinlog.EndAdoption.v1"
+#define CONFIRM_ADOPTION "kinlog.ConfirmAdoption.v1"
 
 /* ---- worlds ------------------------------------------------------------------------ */
 
@@ -63,6 +68,27 @@ struct world {
     struct mail mail[MAIL_MAX]; /* by message */
 };
 
+/* Devices: %1, %2 of shard 0, %3, %4 of shard 1. */
+struct wish {
+    uint32_t at; /* the shard that it is for */
+    const char *type;
+    const char *data;
+};
+
+/* What is never lost, wherever it is. */
+struct affinity {
+    uint8_t user; /* the last character of the name; 0 = no more */
+    uint32_t source;
+};
+
+struct scenario {
+    const char *setup; /* which of the devices are registered, "1234" */
+    bool stubs;        /* unknown ones become stubs, once a shard has heard of it */
+    struct wish before[COMMANDS_MAX]; /* done when the runs begin */
+    struct wish wishes[COMMANDS_MAX];
+    struct affinity kept[COMMANDS_MAX];
+};
+
 /* How a world was reached, for people. */
 struct arrival {
     uint32_t before;
@@ -72,6 +98,7 @@ struct arrival {
 
 struct exploration {
     struct graph *graph;
+    const struct scenario *scenario;
     struct intern worlds;
     struct arrival *arrivals; /* by world */
     size_t arrival_capacity;
@@ -159,16 +186,24 @@ static bool says(const struct graph_message *message, const char *type,
     return false;
 }
 
-static bool gives_up(const struct graph_message *message)
+/* What no timeout makes good. */
+static bool must_arrive(const struct graph_message *message)
 {
-    return bytes_equal_str(message->type, RELEASE) || bytes_equal_str(message->type, END);
+    static const char *const types[] = {RELEASE, END, ADOPT, END_ADOPTION,
+                                        CONFIRM_ADOPTION};
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (bytes_equal_str(message->type, types[i]))
+            return true;
+    }
+    return false;
 }
 
 /* Will it arrive, if nothing more is lost? */
 static bool will_arrive(const struct exploration *exploration, const struct mail *mail)
 {
     return mail->state == WAITS ||
-           (mail->state == LOST && gives_up(message_of(exploration, mail)));
+           (mail->state == LOST && must_arrive(message_of(exploration, mail)));
 }
 
 static bool is_underway(const struct exploration *exploration, const struct world *world,
@@ -229,6 +264,86 @@ static void check_associations(const struct exploration *exploration,
     }
 }
 
+/* What users had before, and what they lost since by commands of their own. */
+static bool is_vouched_for(const struct exploration *exploration,
+                           const struct world *world, const struct affinity *affinity)
+{
+    for (uint32_t shard = 0; shard < GRAPH_SHARDS; shard++) {
+        const struct graph_state *state = shard_of(exploration, world, shard);
+        for (size_t i = 0; i < state->relationship_count; i++) {
+            const struct graph_relationship *row = &state->relationships[i];
+            if (row->user == affinity->user &&
+                (row->source_bits & 1u << affinity->source) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* Is the relationship between two devices? */
+static bool is_moving(const struct exploration *exploration, const struct world *world,
+                      uint8_t user)
+{
+    for (uint32_t i = 0; i < world->mail_count; i++) {
+        const struct graph_message *message = message_of(exploration, &world->mail[i]);
+        static const char name[] = "contoso\\\\";
+        for (size_t k = 0; k + sizeof name < message->data.size; k++) {
+            if (bytes_equal_str(message->type, ADOPT) &&
+                will_arrive(exploration, &world->mail[i]) &&
+                memcmp(message->data.data + k, name, sizeof name - 1) == 0 &&
+                message->data.data[k + sizeof name - 1] == user)
+                return true;
+        }
+    }
+    return false;
+}
+
+/* The device that takes over is kept until it has all. */
+static bool is_expected(const struct exploration *exploration, const struct world *world,
+                        const struct graph_message *message)
+{
+    const struct graph_state *state = shard_of(exploration, world, message->to);
+
+    for (size_t i = 0; i < state->reference_count; i++) {
+        if (state->references[i].adopting &&
+            says(message, ADOPT, &state->references[i].request))
+            return true;
+    }
+    return false;
+}
+
+static void check_adoptions(const struct exploration *exploration,
+                            const struct world *world)
+{
+    for (uint32_t i = 0; i < world->mail_count; i++) {
+        const struct graph_message *message = message_of(exploration, &world->mail[i]);
+        if (bytes_equal_str(message->type, ADOPT) &&
+            will_arrive(exploration, &world->mail[i]) &&
+            !is_expected(exploration, world, message))
+            fail_here(exploration, "a relationship comes for which no device is kept");
+    }
+}
+
+static void check_affinities(const struct exploration *exploration,
+                             const struct world *world)
+{
+    for (const struct affinity *affinity = exploration->scenario->kept;
+         affinity->user != 0; affinity++) {
+        if (!is_vouched_for(exploration, world, affinity) &&
+            !is_moving(exploration, world, affinity->user))
+            fail_here(exploration, "an affinity is lost");
+    }
+}
+
+static bool is_open(const struct graph_state *state, uint64_t number)
+{
+    for (size_t i = 0; i < state->open_request_count; i++) {
+        if (state->open_requests[i] == number)
+            return true;
+    }
+    return false;
+}
+
 static bool has_association(const struct graph_state *state,
                             const struct graph_reference *reference)
 {
@@ -251,6 +366,7 @@ static void check_references(const struct exploration *exploration,
         const struct graph_state *asking =
             shard_of(exploration, world, held->request.shard);
         if (has_association(asking, held) ||
+            (held->adopting && is_open(asking, held->request.sequence)) ||
             is_underway(exploration, world, RELEASE, &held->request) ||
             is_underway(exploration, world, CONFIRM, &held->request))
             continue;
@@ -282,6 +398,8 @@ static void check_quiescent(const struct exploration *exploration,
             if (state->associations[i].pending)
                 fail_here(exploration, "an association is pending for ever");
         }
+        if (state->open_request_count > 0)
+            fail_here(exploration, "a request is open for ever");
     }
     for (uint32_t i = 0; i < world->mail_count; i++) {
         const struct graph_message *message = message_of(exploration, &world->mail[i]);
@@ -298,6 +416,8 @@ static void check(struct exploration *exploration, const struct world *world)
         check_associations(exploration, world, shard);
         check_references(exploration, world, shard);
     }
+    check_affinities(exploration, world);
+    check_adoptions(exploration, world);
     if (!is_quiescent(exploration, world))
         return;
     exploration->quiet++;
@@ -422,7 +542,7 @@ static bool may_stand_at_end(const struct exploration *exploration,
 {
     for (uint32_t i = 0; i < world->mail_count; i++) {
         const struct graph_message *message = message_of(exploration, &world->mail[i]);
-        if (message->from == shard && world->mail[i].state == LOST && gives_up(message))
+        if (message->from == shard && world->mail[i].state == LOST && must_arrive(message))
             return false;
     }
     return true;
@@ -472,19 +592,6 @@ static void explore(struct exploration *exploration, const struct world *first)
 }
 
 /* ---- scenarios --------------------------------------------------------------------- */
-
-/* Devices: %1, %2 of shard 0, %3, %4 of shard 1. */
-struct wish {
-    uint32_t at; /* the shard that it is for */
-    const char *type;
-    const char *data;
-};
-
-struct scenario {
-    const char *setup; /* which of the devices are registered, "1234" */
-    bool stubs;        /* unknown ones become stubs, once a shard has heard of it */
-    struct wish wishes[COMMANDS_MAX];
-};
 
 static uint32_t device_of(uint32_t shard, int wanted)
 {
@@ -573,7 +680,7 @@ static void set_policy(struct exploration *exploration, struct world *world)
 
 static void run_scenario(struct graph *graph, const struct scenario *scenario)
 {
-    struct exploration exploration = {.graph = graph};
+    struct exploration exploration = {.graph = graph, .scenario = scenario};
     struct world first = {0};
 
     for (uint32_t shard = 0; shard < GRAPH_SHARDS; shard++)
@@ -582,6 +689,8 @@ static void run_scenario(struct graph *graph, const struct scenario *scenario)
         register_device(&exploration, &first, *name);
     if (scenario->stubs)
         set_policy(&exploration, &first);
+    for (uint32_t i = 0; i < COMMANDS_MAX && scenario->before[i].type != NULL; i++)
+        prepare(&exploration, &first, &scenario->before[i], 1000 + i);
     /* Each has a second of its own, so that their requests are due one by one. */
     for (uint32_t i = 0; i < COMMANDS_MAX && scenario->wishes[i].type != NULL; i++)
         mail_of(&exploration, &first,
@@ -602,6 +711,7 @@ static void run_scenario(struct graph *graph, const struct scenario *scenario)
     "{\"SourceClientResourceID\":" source ",\"RestoreClientResourceID\":" restore        \
     ",\"UserNames\":[{\"UserName\":\"contoso\\\\ann\"}]}"
 #define DEVICE(device) "{\"ResourceID\":" device "}"
+#define NAMED_DEVICE(device) "{\"ResourceID\":" device ",\"Name\":\"PC\"}"
 #define DEVICE_BY_FORCE(device) "{\"ResourceID\":" device ",\"Force\":true}"
 
 static int setup(void **state)
@@ -704,7 +814,7 @@ static void test_unknown_device(void **state)
         .wishes = {{0, "AddAssociation", PAIR("%1", "%3")},
                    {0, "AddAssociation", PAIR("%1", "%4")},
                    {0, "RemoveDevice", DEVICE_BY_FORCE("%1")},
-                   {1, "RegisterDevice", DEVICE("%3")}},
+                   {1, "RegisterDevice", NAMED_DEVICE("%3")}},
     };
 
     run_scenario(*state, &scenario);
@@ -723,6 +833,218 @@ static void test_stubs(void **state)
     run_scenario(*state, &scenario);
 }
 
+#define REPLACE(old, new) "{\"ResourceID\":" old ",\"NewResourceID\":" new "}"
+#define HAS(device, user, source)                                                        \
+    "{\"MachineResourceId\":" device ",\"UserAccountName\":\"contoso\\\\" user          \
+    "\",\"SourceId\":" source ",\"TypeId\":1}"
+
+/* A device moves with two users, one of whom the new device has already. */
+static void test_replaced(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")},
+                   {0, "CreateRelationship", HAS("%1", "b", "4")},
+                   {1, "CreateRelationship", HAS("%3", "b", "6")}},
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")}},
+        .kept = {{'a', 2}, {'b', 4}, {'b', 6}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* Meanwhile the old device gets a user, and the new one loses the one that both have. */
+static void test_replaced_and_changed(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")},
+                   {0, "CreateRelationship", HAS("%1", "b", "4")},
+                   {1, "CreateRelationship", HAS("%3", "b", "6")}},
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {0, "CreateRelationship", HAS("%1", "c", "2")},
+                   {1, "DeleteRelationship",
+                    "{\"ResourceID\":%3,\"UniqueUserName\":\"contoso\\\\b\"}"}},
+        .kept = {{'a', 2}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* Both devices are to be removed. */
+static void test_replaced_and_removed(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")}},
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {0, "RemoveDevice", DEVICE_BY_FORCE("%1")},
+                   {1, "RemoveDevice", DEVICE_BY_FORCE("%3")}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* The device has nobody. */
+static void test_replaced_without_users(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {0, "RegisterDevice", NAMED_DEVICE("%1")}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* The device to come is known late, and the device is wanted twice. */
+static void test_replaced_twice(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")}},
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {0, "ReplaceDevice", REPLACE("%1", "%4")},
+                   {1, "RegisterDevice", NAMED_DEVICE("%4")}},
+        .kept = {{'a', 2}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* Each is to replace the other: one goes, or none. */
+static void test_replaced_by_each_other(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")},
+                   {1, "CreateRelationship", HAS("%3", "b", "2")}},
+        .wishes = {{0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {1, "ReplaceDevice", REPLACE("%3", "%1")}},
+        .kept = {{'a', 2}, {'b', 2}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* The computer is exchanged while its user state migrates. */
+static void test_replaced_while_associated(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")}},
+        .wishes = {{0, "AddAssociation", PAIR("%1", "%3")},
+                   {0, "ReplaceDevice", REPLACE("%1", "%3")},
+                   {0, "DeleteAssociation", PAIR("%1", "%3")}},
+        .kept = {{'a', 2}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* The device is to be restored to, and to go. */
+static void test_replaced_while_referred_to(void **state)
+{
+    static const struct scenario scenario = {
+        .setup = "13",
+        .before = {{0, "CreateRelationship", HAS("%1", "a", "2")}},
+        .wishes = {{1, "AddAssociation", PAIR("%3", "%1")},
+                   {0, "ReplaceDevice", REPLACE("%1", "%3")}},
+        .kept = {{'a', 2}},
+    };
+
+    run_scenario(*state, &scenario);
+}
+
+/* One run, in which nothing waits. */
+struct run {
+    struct graph *graph;
+    uint32_t shards[GRAPH_SHARDS];
+    uint32_t mail[MAIL_MAX]; /* on its way */
+    size_t mail_count;
+    bool last_first; /* in which order it arrives */
+    size_t answers;
+};
+
+static uint32_t next_of_mail(struct run *run)
+{
+    size_t place = run->last_first ? run->mail_count - 1 : 0;
+    uint32_t number = run->mail[place];
+
+    run->mail_count--;
+    memmove(&run->mail[place], &run->mail[place + 1],
+            (run->mail_count - place) * sizeof run->mail[0]);
+    return number;
+}
+
+static void take_step(struct run *run, uint32_t shard, const struct graph_step *step)
+{
+    assert_null(step->fault);
+    run->shards[shard] = step->state;
+    run->answers += step->answer_count;
+    for (size_t i = 0; i < step->sent_count; i++) {
+        assert_true(run->mail_count < MAIL_MAX);
+        run->mail[run->mail_count++] = step->sent[i];
+    }
+}
+
+/* Until nothing is on its way; messages of the type `cut` come to nothing. */
+static void run_on(struct run *run, const char *cut)
+{
+    while (run->mail_count > 0) {
+        uint32_t number = next_of_mail(run);
+        const struct graph_message *message = graph_message_at(run->graph, number);
+        uint32_t to = message->to;
+        if (cut == NULL || !bytes_equal_str(message->type, cut))
+            take_step(run, to, graph_deliver(run->graph, run->shards[to], number));
+    }
+}
+
+static void send_wish(struct run *run, const struct wish *wish, uint32_t number)
+{
+    run->mail[run->mail_count++] =
+        message_of_wish(run->graph, wish, number, GRAPH_TIME_MS);
+    run_on(run, NULL);
+}
+
+static void cut_topic(struct graph *graph, const char *type, bool last_first)
+{
+    static const struct wish before[] = {
+        {0, "RegisterDevice", NAMED_DEVICE("%1")},
+        {1, "RegisterDevice", NAMED_DEVICE("%3")},
+        {0, "CreateRelationship", HAS("%1", "a", "2")},
+    };
+    static const struct wish replace = {0, "ReplaceDevice", REPLACE("%1", "%3")};
+    struct run run = {.graph = graph, .last_first = last_first};
+
+    for (uint32_t shard = 0; shard < GRAPH_SHARDS; shard++)
+        run.shards[shard] = graph_empty(graph, shard);
+    for (uint32_t i = 0; i < sizeof before / sizeof before[0]; i++)
+        send_wish(&run, &before[i], COMMANDS_MAX + i);
+    run.answers = 0;
+    run.mail[run.mail_count++] = message_of_wish(graph, &replace, 0, GRAPH_TIME_MS);
+    run_on(&run, type);
+    assert_int_equal(run.answers, 0);
+    take_step(&run, 0, graph_restart(graph, run.shards[0], /* cursor_at_end= */ true));
+    run_on(&run, NULL);
+    assert_int_equal(run.answers, 1);
+    assert_int_equal(graph_state_at(graph, run.shards[0])->open_request_count, 0);
+    assert_int_equal(graph_state_at(graph, run.shards[1])->reference_count, 0);
+    assert_int_equal(graph_state_at(graph, run.shards[1])->relationship_count, 1);
+}
+
+/* A topic is cut before its messages were read: what comes after the confirmation has no
+ * timeout, and is said again once the shard that asked has a new owner. */
+static void test_replaced_with_cut_topic(void **state)
+{
+    static const char *const cuts[] = {ADOPT, END_ADOPTION, CONFIRM_ADOPTION};
+
+    for (size_t i = 0; i < sizeof cuts / sizeof cuts[0]; i++) {
+        cut_topic(*state, cuts[i], /* last_first= */ false);
+        cut_topic(*state, cuts[i], /* last_first= */ true);
+    }
+}
+
 /* Nothing above is worth much if it did not come to this. */
 static void test_all_was_seen(void **state)
 {
@@ -731,6 +1053,8 @@ static void test_all_was_seen(void **state)
         "RequestRefused",       "ReferenceAdded",    "ReferenceRefused",
         "ReferenceReleased",    "ReferenceUnwanted", "ReferenceEnded",
         "CommandUnchanged",     "CommandRejected",   "DeviceRemoved",
+        "ReplacementRequested", "RelationshipMoved", "RelationshipAdopted",
+        "AdoptionEnded",        "DeviceReplaced",    "ReplacementCompleted",
     };
 
     for (size_t i = 0; i < sizeof events / sizeof events[0]; i++) {
@@ -748,6 +1072,15 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_one_restoring_device),
         cmocka_unit_test(test_unknown_device),
         cmocka_unit_test(test_stubs),
+        cmocka_unit_test(test_replaced),
+        cmocka_unit_test(test_replaced_and_changed),
+        cmocka_unit_test(test_replaced_and_removed),
+        cmocka_unit_test(test_replaced_without_users),
+        cmocka_unit_test(test_replaced_twice),
+        cmocka_unit_test(test_replaced_by_each_other),
+        cmocka_unit_test(test_replaced_while_associated),
+        cmocka_unit_test(test_replaced_while_referred_to),
+        cmocka_unit_test(test_replaced_with_cut_topic),
         cmocka_unit_test(test_all_was_seen),
     };
     const struct CMUnitTest long_tests[] = {
@@ -755,6 +1088,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_again_and_removal),
     };
 
+    if (argc == 3 && strcmp(argv[1], "only") == 0)
+        cmocka_set_test_filter(argv[2]);
     if (argc == 2 && strcmp(argv[1], "long") == 0)
         return cmocka_run_group_tests(long_tests, setup, teardown);
     return cmocka_run_group_tests(tests, setup, teardown);

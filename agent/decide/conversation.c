@@ -14,7 +14,6 @@
 #include "agent/decide/decide_internal.h"
 
 #include "agent/planted.h"
-#include "projections/reference_view.h"
 #include "schemas/commands.h"
 #include "schemas/events.h"
 
@@ -54,6 +53,27 @@ static int end_association_of_request(struct deciding *deciding)
                : 0;
 }
 
+static struct bytes object_of_replacement(struct deciding *deciding)
+{
+    return device_key(deciding->arena, deciding->replacement.new_device);
+}
+
+static int find_replacement_of_request(struct deciding *deciding)
+{
+    int code = replacement_get(deciding->views, deciding->request_number,
+                               &deciding->replacement, deciding->err);
+
+    if (code != 0)
+        return code < 0 ? code : 0;
+    return find_device(deciding, deciding->replacement.old_device);
+}
+
+static int judge_replacement_of_request(struct deciding *deciding,
+                                        struct refusal *ret_refusal)
+{
+    return judge_replacement(deciding, deciding->replacement.old_device, ret_refusal);
+}
+
 /* What a shard may ask for, and what it does with the outcome. */
 static const struct kind {
     const char *parameter; /* which the refusal of the command names */
@@ -61,9 +81,12 @@ static const struct kind {
     struct bytes (*object)(struct deciding *deciding);
     /* Sets aggregate and what rests on the request, if that is there still. */
     int (*find)(struct deciding *deciding);
-    /* Appends the event that concludes the request: it is granted. */
+    /* What stands in the way by now; NULL = nothing can. */
+    int (*judge)(struct deciding *deciding, struct refusal *ret_refusal);
+    /* It is granted: appends the event that concludes the request, or moves it on. */
     int (*confirm)(struct deciding *deciding);
-    /* Ends what rests on it: the object is gone. Appends nothing if nothing does. */
+    /* Ends what rests on it: the object is gone. Appends nothing if nothing does. NULL: such
+     * an object is not removed. */
     int (*end)(struct deciding *deciding);
 } kinds[] = {
     [REQUEST_OF_ASSOCIATION] =
@@ -74,6 +97,14 @@ static const struct kind {
             .confirm = confirm_association,
             .end = end_association_of_request,
         },
+    [REQUEST_OF_REPLACEMENT] =
+        {
+            .parameter = "NewResourceID",
+            .object = object_of_replacement,
+            .find = find_replacement_of_request,
+            .judge = judge_replacement_of_request,
+            .confirm = give_up_device,
+        },
 };
 
 static const struct kind *kind_at_hand(const struct deciding *deciding)
@@ -83,15 +114,15 @@ static const struct kind *kind_at_hand(const struct deciding *deciding)
 
 /* ---- the parameters ---------------------------------------------------------------- */
 
-/* The five commands are alike in what they are about. */
-#define COMMAND_BETWEEN_SHARDS(method, route_, find_)                                    \
+/* The commands are alike in what they are about. */
+#define COMMAND_BETWEEN_SHARDS(method, check_, route_, find_)                            \
     static struct reference_terms method##_terms(const void *params)                     \
     {                                                                                    \
         const struct method##_v1 *wanted = params;                                       \
                                                                                          \
         return (struct reference_terms){wanted->request, wanted->object};                \
     }                                                                                    \
-    struct param_fault method##_check(const void *params)                                \
+    struct param_fault check_(const void *params)                                        \
     {                                                                                    \
         return check_terms(method##_terms(params));                                      \
     }                                                                                    \
@@ -152,28 +183,41 @@ static int find_object(struct deciding *deciding, struct reference_terms terms)
     return code;
 }
 
-COMMAND_BETWEEN_SHARDS(request_reference, route_to_object, find_object)
-COMMAND_BETWEEN_SHARDS(release_reference, route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(request_reference, request_reference_check, route_to_object,
+                       find_object)
+COMMAND_BETWEEN_SHARDS(release_reference, release_reference_check, route_to_object,
+                       find_object)
+COMMAND_BETWEEN_SHARDS(adopt_relationship, adopt_relationship_terms_check,
+                       route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(end_adoption, end_adoption_check, route_to_object, find_object)
 
 static int reference_state(struct deciding *deciding, struct reference_terms terms,
                            enum reference_state *ret_state)
 {
     struct position position = {0};
+    struct reference reference;
 
     (void)position_parse(terms.request, &position); /* checked before */
-    int code =
-        reference_get(deciding->views, terms.object, &position, ret_state, deciding->err);
+    int code = reference_get(deciding->views, terms.object, &position, &reference,
+                             deciding->err);
+    *ret_state = reference.state;
     return code < 0 ? code : 0;
 }
 
-static int emit_added(struct deciding *deciding, struct reference_terms terms)
+static bool is_held(enum reference_state state)
+{
+    return state == REFERENCE_HELD || state == REFERENCE_ADOPTING;
+}
+
+static int emit_added(struct deciding *deciding, struct reference_terms terms,
+                      struct bytes kind)
 {
     struct reference_added_v1 *data = event_data(deciding, sizeof *data);
 
     if (data == NULL)
         return decide_no_memory(deciding->err);
     data->request = terms.request;
-    data->kind = bytes_str("association");
+    data->kind = kind;
     data->object = terms.object;
     return emit_of_device(deciding, &reference_added_v1_schema,
                           device_of_object(terms.object), data);
@@ -212,15 +256,15 @@ static int nothing_to_do(struct deciding *deciding)
 
 int request_reference_decide(struct deciding *deciding)
 {
-    const struct reference_terms terms =
-        request_reference_terms(deciding->command->params);
+    const struct request_reference_v1 *params = deciding->command->params;
+    const struct reference_terms terms = request_reference_terms(params);
     enum reference_state state;
     bool stub = deciding->has_device;
     int code = reference_state(deciding, terms, &state);
 
     if (code != 0)
         return code;
-    if (state == REFERENCE_HELD)
+    if (is_held(state))
         return nothing_to_do(deciding);
     if (state == REFERENCE_RELEASED)
         return emit_refused(deciding, terms, RETURN_OTHER_FAILURE,
@@ -236,7 +280,7 @@ int request_reference_decide(struct deciding *deciding)
         return emit_refused(deciding, terms, RETURN_NOT_FOUND,
                             "no device with this id is registered; send RegisterDevice "
                             "first");
-    return emit_added(deciding, terms);
+    return emit_added(deciding, terms, params->kind);
 }
 
 int release_reference_decide(struct deciding *deciding)
@@ -249,7 +293,7 @@ int release_reference_decide(struct deciding *deciding)
 
     if (code != 0)
         return code;
-    if (state == REFERENCE_HELD)
+    if (is_held(state))
         return emit_released(deciding, terms);
     if (state == REFERENCE_RELEASED)
         return nothing_to_do(deciding);
@@ -281,7 +325,7 @@ int emit_reference_added(struct deciding *deciding, const struct position *reque
     struct reference_terms terms;
     int code = terms_of(deciding, request, resource_id, &terms);
 
-    return code != 0 ? code : emit_added(deciding, terms);
+    return code != 0 ? code : emit_added(deciding, terms, bytes_str("association"));
 }
 
 int emit_reference_released(struct deciding *deciding, const struct position *request,
@@ -295,17 +339,20 @@ int emit_reference_released(struct deciding *deciding, const struct position *re
 
 /* ---- when the object is removed ---------------------------------------------------- */
 
-int has_references(struct deciding *deciding, uint32_t resource_id)
+int references_to(struct deciding *deciding, uint32_t resource_id,
+                  enum reference_state *ret_state)
 {
     struct reference_scan *scan = NULL;
     struct reference reference;
     int code = reference_scan_open(
         deciding->views, device_key(deciding->arena, resource_id), &scan, deciding->err);
 
-    if (code == 0)
-        code = reference_scan_next(scan, &reference, deciding->err);
+    *ret_state = REFERENCE_NONE;
+    while (code == 0 && *ret_state != REFERENCE_ADOPTING &&
+           (code = reference_scan_next(scan, &reference, deciding->err)) == 0)
+        *ret_state = reference.state;
     reference_scan_close(scan);
-    return code;
+    return code < 0 ? code : 0;
 }
 
 static int emit_ended(struct deciding *deciding, const struct position *request,
@@ -377,13 +424,18 @@ static int find_request(struct deciding *deciding, struct reference_terms terms)
                : 0;
 }
 
-COMMAND_BETWEEN_SHARDS(confirm_reference, route_to_asking, find_request)
-COMMAND_BETWEEN_SHARDS(refuse_reference, route_to_asking, find_request)
-COMMAND_BETWEEN_SHARDS(end_reference, route_to_asking, find_request)
+COMMAND_BETWEEN_SHARDS(confirm_reference, confirm_reference_check, route_to_asking,
+                       find_request)
+COMMAND_BETWEEN_SHARDS(refuse_reference, refuse_reference_check, route_to_asking,
+                       find_request)
+COMMAND_BETWEEN_SHARDS(end_reference, end_reference_check, route_to_asking, find_request)
+COMMAND_BETWEEN_SHARDS(confirm_adoption, confirm_adoption_check, route_to_asking,
+                       find_request)
 
 /* How a request was refused; text is borrowed. */
 struct refused_outcome {
     const char *reason;
+    const char *parameter;
     int32_t return_value;
     int32_t status_code;
     struct bytes description;
@@ -408,7 +460,7 @@ static int emit_request_refused(struct deciding *deciding, struct bytes request,
     data->extended_status.operation =
         bytes_str(operation_of(deciding->request.command_type));
     data->extended_status.has_parameter_info = true;
-    data->extended_status.parameter_info = bytes_str(kind_at_hand(deciding)->parameter);
+    data->extended_status.parameter_info = bytes_str(outcome->parameter);
     data->extended_status.status_code = outcome->status_code;
     data->reason = bytes_str(outcome->reason);
     return emit(deciding, &request_refused_v1_schema, data);
@@ -426,11 +478,36 @@ static int emit_unwanted(struct deciding *deciding, struct reference_terms terms
     return emit(deciding, &reference_unwanted_v1_schema, data);
 }
 
+/* The other shard keeps the object; it is told if that was for nothing. */
+static int confirm(struct deciding *deciding, struct bytes request)
+{
+    const struct kind *kind = kind_at_hand(deciding);
+    struct refusal refusal = {.description = NULL};
+    int code = kind->judge != NULL ? kind->judge(deciding, &refusal) : 0;
+
+    if (code != 0)
+        return code;
+    if (refusal.description == NULL)
+        return kind->confirm(deciding);
+    const struct refused_outcome outcome = {
+        .reason = "refused",
+        .parameter = refusal.parameter,
+        .return_value = refusal.return_value,
+        .status_code = refusal.return_value,
+        .description = bytes_str(refusal.description),
+    };
+    return emit_request_refused(deciding, request, &outcome);
+}
+
 int confirm_reference_decide(struct deciding *deciding)
 {
+    const struct reference_terms terms =
+        confirm_reference_terms(deciding->command->params);
+
     switch (deciding->request.state) {
     case REQUEST_PENDING:
-        return kind_at_hand(deciding)->confirm(deciding);
+        return confirm(deciding, terms.request);
+    case REQUEST_GRANTED:
     case REQUEST_ADDED:
         return nothing_to_do(deciding);
     case REQUEST_REFUSED:
@@ -440,7 +517,7 @@ int confirm_reference_decide(struct deciding *deciding)
     case REQUEST_NONE:
         break;
     }
-    return emit_unwanted(deciding, confirm_reference_terms(deciding->command->params));
+    return emit_unwanted(deciding, terms);
 }
 
 int refuse_reference_decide(struct deciding *deciding)
@@ -448,6 +525,7 @@ int refuse_reference_decide(struct deciding *deciding)
     const struct refuse_reference_v1 *params = deciding->command->params;
     const struct refused_outcome outcome = {
         .reason = "refused",
+        .parameter = kind_at_hand(deciding)->parameter,
         .return_value = (int32_t)params->return_value,
         .status_code = (int32_t)params->return_value,
         .description = params->description,
@@ -464,6 +542,7 @@ int end_reference_decide(struct deciding *deciding)
     static const char gone[] = "the device was removed while it was asked for";
     const struct refused_outcome outcome = {
         .reason = "ended",
+        .parameter = kind_at_hand(deciding)->parameter,
         .return_value = RETURN_NOT_FOUND,
         .status_code = RETURN_NOT_FOUND,
         .description = bytes_str(gone),
@@ -471,7 +550,8 @@ int end_reference_decide(struct deciding *deciding)
 
     if (deciding->request.state == REQUEST_PENDING)
         return emit_request_refused(deciding, params->request, &outcome);
-    int code = deciding->request.state == REQUEST_ADDED
+    int code = deciding->request.state == REQUEST_ADDED &&
+                       kind_at_hand(deciding)->end != NULL
                    ? kind_at_hand(deciding)->end(deciding)
                    : 0;
     if (code != 0 || deciding->decision->count > 0)
@@ -491,7 +571,7 @@ int time_out_request(struct deciding *deciding, struct bytes name)
     static const char late[] =
         "the shard of the device did not answer in time: is its agent running? Send the "
         "command again with a new id";
-    const struct refused_outcome outcome = {
+    struct refused_outcome outcome = {
         .reason = "timeout",
         .return_value = RETURN_OTHER_FAILURE,
         .status_code = STATUS_TIMEOUT,
@@ -507,5 +587,6 @@ int time_out_request(struct deciding *deciding, struct bytes name)
     if (request.data == NULL)
         return decide_no_memory(deciding->err);
     int code = load_request(deciding, position.sequence);
+    outcome.parameter = kind_at_hand(deciding)->parameter;
     return code != 0 ? code : emit_request_refused(deciding, request, &outcome);
 }

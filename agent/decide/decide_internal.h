@@ -8,6 +8,8 @@
 #include "agent/decide/decide.h"
 #include "events/position.h"
 #include "projections/association_view.h"
+#include "projections/reference_view.h"
+#include "projections/replacement_view.h"
 #include "projections/request_view.h"
 
 /* Why a command is refused; description NULL = it is not. All text is static. */
@@ -120,6 +122,9 @@ struct deciding {
     bool stub_source, stub_restore; /* devices to be registered as unknown ones */
     uint64_t request_number;        /* 0 = of another shard */
     struct request request;
+    struct replacement replacement; /* that the request is for */
+
+    uint32_t created; /* relationships in this decision, all of one slot */
 };
 
 int decide_no_memory(struct error *err);
@@ -168,6 +173,8 @@ int register_device_decide(struct deciding *deciding);
 int remove_device_decide(struct deciding *deciding);
 /* Sets device and the aggregate of a device that may not exist. */
 int find_device(struct deciding *deciding, uint32_t resource_id);
+/* Appends DeviceRemoved. */
+int emit_device_removed(struct deciding *deciding, uint32_t resource_id);
 /* Registers a device of which only the id is known (policy devices.unknown = stub). */
 int register_unknown_device(struct deciding *deciding, uint32_t resource_id);
 /* The site's policy for a device that nobody registered, which `parameter` names: set_fault
@@ -183,6 +190,8 @@ struct vouching {
     struct bytes unique_user_name;
     struct numbers sources;
     struct numbers types;
+    bool has_creation_time; /* it began elsewhere; else it begins now */
+    int64_t creation_time_ms;
 };
 /* Sets device and relationship of a pair that need not exist; without a device, and where
  * the site does not take unknown ones, a fault of parameter. */
@@ -193,6 +202,12 @@ int find_pair(struct deciding *deciding, uint32_t resource_id, struct bytes user
  * slot are used up. */
 int vouch(struct deciding *deciding, const struct vouching *vouching);
 int refuse_used_up(struct deciding *deciding);
+/* Merges what another device had into the relationship at hand, whatever needs approval
+ * now; a new one waits if `pending`. As vouch(). */
+int adopt(struct deciding *deciding, const struct vouching *vouching, bool pending);
+/* 0, 1 = the slot of the device with this record key has not so many numbers left, or
+ * negative. */
+int has_numbers(struct deciding *deciding, struct bytes key, uint32_t count);
 /* Takes sources away from the relationship at hand; with the last one it ends. */
 int withdraw(struct deciding *deciding, struct numbers sources);
 /* Adds types to the relationship at hand. */
@@ -222,6 +237,10 @@ int delete_relationship_decide(struct deciding *deciding);
 int emit_relationship_deleted(struct deciding *deciding,
                               const struct relationship *relationship,
                               const char *reason);
+/* Likewise: it goes on with the new device. */
+int emit_relationship_moved(struct deciding *deciding,
+                            const struct relationship *relationship,
+                            const struct replacement *replacement);
 
 /* ---- approval.c -------------------------------------------------------------------- */
 
@@ -314,6 +333,15 @@ int confirm_reference_find(struct deciding *deciding);
 int refuse_reference_find(struct deciding *deciding);
 int release_reference_find(struct deciding *deciding);
 int end_reference_find(struct deciding *deciding);
+struct param_fault adopt_relationship_terms_check(const void *params);
+struct param_fault end_adoption_check(const void *params);
+struct param_fault confirm_adoption_check(const void *params);
+struct route adopt_relationship_route(const void *params);
+struct route end_adoption_route(const void *params);
+struct route confirm_adoption_route(const void *params);
+int adopt_relationship_find(struct deciding *deciding);
+int end_adoption_find(struct deciding *deciding);
+int confirm_adoption_find(struct deciding *deciding);
 int request_reference_decide(struct deciding *deciding);
 int confirm_reference_decide(struct deciding *deciding);
 int refuse_reference_decide(struct deciding *deciding);
@@ -332,8 +360,30 @@ int emit_reference_released(struct deciding *deciding, const struct position *re
 /* What RemoveDevice ends: all references to it, those of this shard with what rests on
  * them. */
 int end_references(struct deciding *deciding, uint32_t resource_id);
-/* 0, 1 = nobody refers to it, or negative. */
-int has_references(struct deciding *deciding, uint32_t resource_id);
+/* Who refers to a device: REFERENCE_NONE, REFERENCE_HELD, or, if one of several is that,
+ * REFERENCE_ADOPTING. */
+int references_to(struct deciding *deciding, uint32_t resource_id,
+                  enum reference_state *ret_state);
+
+/* ---- replacement.c ----------------------------------------------------------------- */
+
+struct param_fault replace_device_check(const void *params);
+struct route replace_device_route(const void *params);
+int replace_device_find(struct deciding *deciding);
+int replace_device_decide(struct deciding *deciding);
+struct param_fault adopt_relationship_check(const void *params);
+int adopt_relationship_decide(struct deciding *deciding);
+int end_adoption_decide(struct deciding *deciding);
+int confirm_adoption_decide(struct deciding *deciding);
+/* Why a device cannot be replaced now; description NULL = it can. */
+int judge_replacement(struct deciding *deciding, uint32_t old_device,
+                      struct refusal *ret_refusal);
+/* Likewise: why it cannot be removed, with Force neither, as long as a replacement is under
+ * way. */
+int judge_removal(struct deciding *deciding, uint32_t resource_id,
+                  struct refusal *ret_refusal);
+/* Appends what the replacement of the request at hand makes of the old device. */
+int give_up_device(struct deciding *deciding);
 
 /* ---- policy.c ---------------------------------------------------------------------- */
 

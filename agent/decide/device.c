@@ -184,9 +184,11 @@ static int is_associated(struct deciding *deciding, uint32_t resource_id)
     if (code == 0)
         code = association_scan_next(scan, &association, deciding->err);
     association_scan_close(scan);
-    if (code == 1)
-        code = has_references(deciding, resource_id);
-    return code < 0 ? code : code == 0;
+    if (code != 1)
+        return code < 0 ? code : 1;
+    enum reference_state state;
+    code = references_to(deciding, resource_id, &state);
+    return code != 0 ? code : state != REFERENCE_NONE;
 }
 
 /* 1 = one of its associations waits for another shard. */
@@ -212,21 +214,28 @@ static int end_associations(struct deciding *deciding, uint32_t resource_id)
     return code != 0 ? code : end_references(deciding, resource_id);
 }
 
-static int emit_removed(struct deciding *deciding)
+int emit_device_removed(struct deciding *deciding, uint32_t resource_id)
 {
     struct device_removed_v1 *data = event_data(deciding, sizeof *data);
 
     if (data == NULL)
         return decide_no_memory(deciding->err);
-    data->resource_id = deciding->device.resource_id;
-    return emit(deciding, &device_removed_v1_schema, data);
+    data->resource_id = resource_id;
+    return emit_of_device(deciding, &device_removed_v1_schema, resource_id, data);
 }
 
 int remove_device_decide(struct deciding *deciding)
 {
     const struct remove_device_v1 *wanted = deciding->command->params;
-    int code = is_associated(deciding, wanted->resource_id);
+    struct refusal refusal;
+    int code = judge_removal(deciding, wanted->resource_id, &refusal);
 
+    if (code != 0)
+        return code;
+    if (refusal.description != NULL)
+        return refuse(deciding, refusal.return_value, refusal.parameter,
+                      refusal.description);
+    code = is_associated(deciding, wanted->resource_id);
     if (code < 0)
         return code;
     bool associated = code == 1;
@@ -246,5 +255,5 @@ int remove_device_decide(struct deciding *deciding)
     code = end_relationships(deciding);
     if (code == 0 && associated)
         code = end_associations(deciding, wanted->resource_id);
-    return code != 0 ? code : emit_removed(deciding);
+    return code != 0 ? code : emit_device_removed(deciding, wanted->resource_id);
 }

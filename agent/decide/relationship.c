@@ -359,18 +359,34 @@ static struct working_list distinct(struct numbers wanted)
     return list;
 }
 
-/* The next number of the device's slot; 0 = they are used up. */
-static int next_number(struct deciding *deciding, uint32_t *ret_number)
+/* The number of the slot that comes after `count` more; 0 = they are used up then. */
+static int number_after(struct deciding *deciding, uint32_t slot, uint32_t count,
+                        uint32_t *ret_number)
 {
-    uint32_t slot = slot_of_key(deciding->aggregate.key);
-    uint32_t count;
-    int code = relationship_slot_count(deciding->views, slot, &count, deciding->err);
+    uint32_t present;
+    int code = relationship_slot_count(deciding->views, slot, &present, deciding->err);
 
     if (code != 0)
         return code;
-    uint64_t number = (uint64_t)count * SLOTS + slot + 1;
+    uint64_t number = ((uint64_t)present + count) * SLOTS + slot + 1;
     *ret_number = number <= UINT32_MAX ? (uint32_t)number : 0;
     return 0;
+}
+
+/* The next number of the device's slot; 0 = they are used up. */
+static int next_number(struct deciding *deciding, uint32_t *ret_number)
+{
+    return number_after(deciding, slot_of_key(deciding->aggregate.key), deciding->created,
+                        ret_number);
+}
+
+int has_numbers(struct deciding *deciding, struct bytes key, uint32_t count)
+{
+    uint32_t last = 1;
+    int code = count == 0 ? 0
+                          : number_after(deciding, slot_of_key(key), count - 1, &last);
+
+    return code != 0 ? code : last == 0;
 }
 
 static int emit_created(struct deciding *deciding, const struct vouching *vouching,
@@ -383,7 +399,9 @@ static int emit_created(struct deciding *deciding, const struct vouching *vouchi
 
     if (data == NULL)
         return decide_no_memory(deciding->err);
-    cim_datetime_format(deciding->command->time_ms, creation_time);
+    cim_datetime_format(vouching->has_creation_time ? vouching->creation_time_ms
+                                                    : deciding->command->time_ms,
+                        creation_time);
     data->resource_id = vouching->resource_id;
     data->unique_user_name = vouching->unique_user_name;
     data->relationship_resource_id = number;
@@ -420,6 +438,8 @@ static int create(struct deciding *deciding, const struct vouching *vouching,
         code = register_unknown_device(deciding, vouching->resource_id);
     if (code == 0)
         code = emit_created(deciding, vouching, number);
+    deciding->relationship.relationship_resource_id = number;
+    deciding->created++;
     if (code == 0 && needs_approval)
         code = emit_approval_requested(deciding, vouching, number);
     return code;
@@ -445,6 +465,12 @@ int vouch(struct deciding *deciding, const struct vouching *vouching)
         granted.types = (struct numbers){NULL, 0};
     return deciding->has_relationship ? merge(deciding, &granted)
                                       : create(deciding, &granted, needs_approval);
+}
+
+int adopt(struct deciding *deciding, const struct vouching *vouching, bool pending)
+{
+    return deciding->has_relationship ? merge(deciding, vouching)
+                                      : create(deciding, vouching, pending);
 }
 
 int refuse_used_up(struct deciding *deciding)
@@ -555,6 +581,44 @@ int emit_relationship_deleted(struct deciding *deciding,
                       relationship_subject(deciding->arena, relationship->resource_id,
                                            relationship->relationship_resource_id),
                       data);
+}
+
+int emit_relationship_moved(struct deciding *deciding,
+                            const struct relationship *relationship,
+                            const struct replacement *replacement)
+{
+    struct relationship_moved_v1 *data = event_data(deciding, sizeof *data);
+    const struct numbers sources = {relationship->sources, relationship->source_count};
+    const struct numbers types = {relationship->types, relationship->type_count};
+    const struct position request = {deciding->command->shard, replacement->number};
+    char creation_time[CIM_DATETIME_SIZE];
+
+    if (data == NULL)
+        return decide_no_memory(deciding->err);
+    cim_datetime_format(relationship->creation_time_ms, creation_time);
+    data->relationship_resource_id = relationship->relationship_resource_id;
+    data->resource_id = relationship->resource_id;
+    data->unique_user_name =
+        arena_copy(deciding->arena, relationship->unique_user_name);
+    data->new_resource_id = replacement->new_device;
+    data->creation_time = arena_copy(deciding->arena, bytes_str(creation_time));
+    data->has_sources = sources.count > 0;
+    data->sources.items = copy_items(deciding, sources);
+    data->sources.count = sources.count;
+    data->has_types = types.count > 0;
+    data->types.items = copy_items(deciding, types);
+    data->types.count = types.count;
+    data->pending = relationship->is_pending;
+    data->request = position_text(deciding->arena, &request);
+    if (data->unique_user_name.data == NULL || data->creation_time.data == NULL ||
+        data->request.data == NULL || (sources.count > 0 && data->sources.items == NULL) ||
+        (types.count > 0 && data->types.items == NULL))
+        return decide_no_memory(deciding->err);
+    return emit_with(deciding, &relationship_moved_v1_schema,
+                     device_key(deciding->arena, relationship->resource_id),
+                     relationship_subject(deciding->arena, relationship->resource_id,
+                                          relationship->relationship_resource_id),
+                     data);
 }
 
 int delete_relationship_decide(struct deciding *deciding)

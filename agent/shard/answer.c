@@ -133,10 +133,13 @@ static struct bytes method_name(struct bytes type)
     return bytes_str("-");
 }
 
+/* Whoever replaces a device names no source. */
 static void mark_deprecated(struct answer_maker *maker)
 {
     struct answer_v1 *data = &maker->data;
 
+    if (bytes_equal_str(data->command, "kinlog.ReplaceDevice.v1"))
+        return;
     data->has_extended_status = true;
     data->extended_status.description = bytes_str(SOURCE_DEPRECATED_TEXT);
     data->extended_status.operation = method_name(data->command);
@@ -346,6 +349,7 @@ static int decode_and_take(struct answer_maker *maker, const struct event *event
 static bool may_conclude(const struct event *event)
 {
     return event->type->schema == &request_refused_v1_schema ||
+           event->type->schema == &replacement_completed_v1_schema ||
            (event->type->schema == &association_added_v1_schema &&
             bytes_equal_str(event->command_type, "kinlog.ConfirmReference.v1"));
 }
@@ -354,6 +358,21 @@ static bool may_conclude(const struct event *event)
 static bool stands_alone(const struct event *event)
 {
     return may_conclude(event) || bytes_equal_str(event->command_type, "kinlog.Tick.v1");
+}
+
+static struct bytes concluded_request(const struct schema *schema, const void *data)
+{
+    if (schema == &request_refused_v1_schema)
+        return ((const struct request_refused_v1 *)data)->request;
+    if (schema == &replacement_completed_v1_schema)
+        return ((const struct replacement_completed_v1 *)data)->request;
+    return ((const struct association_added_v1 *)data)->migration_id;
+}
+
+static bool asks(const struct event *event)
+{
+    return event->type->schema == &association_requested_v1_schema ||
+           event->type->schema == &replacement_requested_v1_schema;
 }
 
 int answer_concludes(const struct event *event, const void *data, uint64_t *ret_number,
@@ -369,11 +388,7 @@ int answer_concludes(const struct event *event, const void *data, uint64_t *ret_
     if (data == NULL)
         code = decode(event, &arena, &data, err);
     if (code == 0) {
-        struct bytes request =
-            event->type->schema == &request_refused_v1_schema
-                ? ((const struct request_refused_v1 *)data)->request
-                : ((const struct association_added_v1 *)data)->migration_id;
-        if (!position_parse(request, &position))
+        if (!position_parse(concluded_request(event->type->schema, data), &position))
             code = error_set(err, ERROR_CORRUPT, "event %llu concludes no request",
                              (unsigned long long)event->sequence);
     }
@@ -399,8 +414,7 @@ int answer_add(struct answer_maker *maker, const struct event *event, const void
     answer->event_count++;
     answer->sequence = event->sequence;
     answer->version = event->sequence;
-    maker->waits = event->type->schema == &association_requested_v1_schema &&
-                   !PLANTED(request_answered_too_early);
+    maker->waits = asks(event) && !PLANTED(request_answered_too_early);
     if (event->index == event->count || stands_alone(event)) {
         char time[RFC3339_SIZE];
         maker->whole = true;

@@ -13,6 +13,9 @@
 #include "schemas/events.h"
 
 #define REQUEST_REFERENCE "kinlog.RequestReference.v1"
+#define CONFIRM_REFERENCE "kinlog.ConfirmReference.v1"
+#define ADOPT_RELATIONSHIP "kinlog.AdoptRelationship.v1"
+#define END_ADOPTION "kinlog.EndAdoption.v1"
 
 static int no_memory(struct error *err)
 {
@@ -49,6 +52,15 @@ static int to_object(const struct making *making, struct bytes object)
     return making->followup->shard == making->identity->shard;
 }
 
+/* The record key of a device; absent = out of memory. */
+static struct bytes object_of(const struct making *making, uint32_t resource_id)
+{
+    char text[sizeof "device:4294967295"];
+
+    snprintf(text, sizeof text, "device:%u", resource_id);
+    return arena_copy(making->arena, bytes_str(text));
+}
+
 /* To the shard that asked; 1 if that is this one. */
 static int to_asking(const struct making *making, struct bytes request)
 {
@@ -77,20 +89,32 @@ static int adopt_policy(const struct making *making, const void *data)
     return 0;
 }
 
-static int request_reference(const struct making *making, const void *data)
+static int request_reference(const struct making *making, struct bytes request,
+                             const char *kind, struct bytes object)
 {
-    const struct association_requested_v1 *requested = data;
-    const struct request_reference_v1 params = {
-        .request = requested->migration_id,
-        .kind = bytes_str("association"),
-        .object = requested->object,
-    };
+    const struct request_reference_v1 params = {request, bytes_str(kind), object};
 
-    if (to_object(making, requested->object) != 0)
+    if (to_object(making, object) != 0)
         return 1;
     making->followup->type = REQUEST_REFERENCE;
-    making->followup->id = requested->migration_id;
+    making->followup->id = request;
     return render(making, &request_reference_v1_schema, &params);
+}
+
+static int request_for_association(const struct making *making, const void *data)
+{
+    const struct association_requested_v1 *requested = data;
+
+    return request_reference(making, requested->migration_id, "association",
+                             requested->object);
+}
+
+static int request_for_replacement(const struct making *making, const void *data)
+{
+    const struct replacement_requested_v1 *requested = data;
+
+    return request_reference(making, requested->request, "replacement",
+                             requested->object);
 }
 
 static int confirm_reference(const struct making *making, const void *data)
@@ -102,7 +126,7 @@ static int confirm_reference(const struct making *making, const void *data)
     if (!bytes_equal_str(making->event->command_type, REQUEST_REFERENCE))
         return 1;
     int code = to_asking(making, added->request);
-    making->followup->type = "kinlog.ConfirmReference.v1";
+    making->followup->type = CONFIRM_REFERENCE;
     return code != 0 ? code : render(making, &confirm_reference_v1_schema, &params);
 }
 
@@ -149,12 +173,13 @@ static int release_unwanted(const struct making *making, const void *data)
     return release_reference(making, unwanted->request, unwanted->object);
 }
 
-/* The other shard may have kept it, or may be about to. */
-static int release_timed_out(const struct making *making, const void *data)
+/* The other shard may have kept it, or may be about to; one that has confirmed it has. */
+static int release_given_up(const struct making *making, const void *data)
 {
     const struct request_refused_v1 *refused = data;
+    bool confirmed = bytes_equal_str(making->event->command_type, CONFIRM_REFERENCE);
 
-    if (!bytes_equal_str(refused->reason, "timeout") ||
+    if ((!bytes_equal_str(refused->reason, "timeout") && !confirmed) ||
         PLANTED(request_timeout_not_released))
         return 1;
     return release_reference(making, refused->request, refused->object);
@@ -163,16 +188,69 @@ static int release_timed_out(const struct making *making, const void *data)
 static int release_deleted(const struct making *making, const void *data)
 {
     const struct association_deleted_v1 *deleted = data;
-    char text[sizeof "device:4294967295"];
 
     if (bytes_equal_str(deleted->reason, "restore_removed") ||
         deleted->source_client_resource_id == deleted->restore_client_resource_id)
         return 1;
-    snprintf(text, sizeof text, "device:%u", deleted->restore_client_resource_id);
-    struct bytes object = arena_copy(making->arena, bytes_str(text));
+    struct bytes object = object_of(making, deleted->restore_client_resource_id);
     if (object.data == NULL)
         return no_memory(making->err);
     return release_reference(making, deleted->migration_id, object);
+}
+
+static int adopt_relationship(const struct making *making, const void *data)
+{
+    const struct relationship_moved_v1 *moved = data;
+    const struct adopt_relationship_v1 params = {
+        .request = moved->request,
+        .object = object_of(making, moved->new_resource_id),
+        .resource_id = moved->resource_id,
+        .relationship_resource_id = moved->relationship_resource_id,
+        .unique_user_name = moved->unique_user_name,
+        .creation_time = moved->creation_time,
+        .sources = {moved->sources.items, moved->sources.count},
+        .has_types = moved->has_types,
+        .types = {moved->types.items, moved->types.count},
+        .pending = moved->pending,
+    };
+
+    if (params.object.data == NULL)
+        return no_memory(making->err);
+    if (to_object(making, params.object) != 0)
+        return 1;
+    making->followup->type = ADOPT_RELATIONSHIP;
+    return render(making, &adopt_relationship_v1_schema, &params);
+}
+
+static int end_adoption(const struct making *making, const void *data)
+{
+    const struct device_replaced_v1 *replaced = data;
+    const struct end_adoption_v1 params = {
+        .request = replaced->request,
+        .object = object_of(making, replaced->new_resource_id),
+        .count = replaced->count,
+    };
+
+    if (params.object.data == NULL)
+        return no_memory(making->err);
+    if (to_object(making, params.object) != 0)
+        return 1;
+    making->followup->type = END_ADOPTION;
+    return render(making, &end_adoption_v1_schema, &params);
+}
+
+/* One that its shard has released itself knows of it. */
+static int confirm_adoption(const struct making *making, const void *data)
+{
+    const struct reference_released_v1 *released = data;
+    const struct confirm_adoption_v1 params = {released->request, released->object};
+
+    if (!bytes_equal_str(making->event->command_type, ADOPT_RELATIONSHIP) &&
+        !bytes_equal_str(making->event->command_type, END_ADOPTION))
+        return 1;
+    int code = to_asking(making, released->request);
+    making->followup->type = "kinlog.ConfirmAdoption.v1";
+    return code != 0 ? code : render(making, &confirm_adoption_v1_schema, &params);
 }
 
 /* ---- the table --------------------------------------------------------------------- */
@@ -183,13 +261,17 @@ static const struct rule {
     int (*make)(const struct making *making, const void *data);
 } rules[] = {
     {&policy_changed_v1_schema, adopt_policy},
-    {&association_requested_v1_schema, request_reference},
+    {&association_requested_v1_schema, request_for_association},
+    {&replacement_requested_v1_schema, request_for_replacement},
     {&association_deleted_v1_schema, release_deleted},
-    {&request_refused_v1_schema, release_timed_out},
+    {&request_refused_v1_schema, release_given_up},
     {&reference_added_v1_schema, confirm_reference},
     {&reference_refused_v1_schema, refuse_reference},
     {&reference_ended_v1_schema, end_reference},
     {&reference_unwanted_v1_schema, release_unwanted},
+    {&relationship_moved_v1_schema, adopt_relationship},
+    {&device_replaced_v1_schema, end_adoption},
+    {&reference_released_v1_schema, confirm_adoption},
 };
 
 static const struct rule *rule_of(const struct schema_entry *type)
@@ -208,7 +290,14 @@ bool followup_possible(const struct schema_entry *type)
 
 bool followup_repeats(const struct event *event)
 {
-    return bytes_equal_str(event->command_type, REQUEST_REFERENCE);
+    static const char *const types[] = {REQUEST_REFERENCE, CONFIRM_REFERENCE,
+                                        ADOPT_RELATIONSHIP, END_ADOPTION};
+
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
+        if (bytes_equal_str(event->command_type, types[i]))
+            return true;
+    }
+    return false;
 }
 
 /* <shard>-<sequence> of the event. */

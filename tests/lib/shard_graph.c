@@ -332,9 +332,47 @@ static void note_references(struct graph *graph, struct graph_state *state,
         state->references = one_more(graph, state->references, state->reference_count,
                                      sizeof state->references[0]);
         state->references[state->reference_count++] =
-            (struct graph_reference){device_of_object(row.object), row.request};
+            (struct graph_reference){device_of_object(row.object), row.request,
+                                     row.state == REFERENCE_ADOPTING};
     }
     reference_scan_close(scan);
+}
+
+static void note_relationships(struct graph *graph, struct graph_state *state,
+                               struct views *views)
+{
+    struct relationship_scan *scan = NULL;
+    struct relationship row;
+
+    must(graph, relationship_scan_open(views, 0, &scan, &graph->err), "relationships");
+    while (relationship_scan_next(scan, &row, &graph->err) == 0) {
+        state->relationships =
+            one_more(graph, state->relationships, state->relationship_count,
+                     sizeof state->relationships[0]);
+        struct graph_relationship *noted =
+            &state->relationships[state->relationship_count++];
+        *noted = (struct graph_relationship){
+            .device = row.resource_id,
+            .user = row.unique_user_name.data[row.unique_user_name.size - 1],
+            .pending = row.is_pending,
+        };
+        for (size_t i = 0; i < row.source_count; i++)
+            noted->source_bits |= 1u << row.sources[i];
+    }
+    relationship_scan_close(scan);
+}
+
+static void note_open_requests(struct graph *graph, struct graph_state *state,
+                               struct views *views)
+{
+    uint64_t number = 0;
+
+    while (request_next_pending(views, number, &number, &graph->err) == 0) {
+        state->open_requests =
+            one_more(graph, state->open_requests, state->open_request_count,
+                     sizeof state->open_requests[0]);
+        state->open_requests[state->open_request_count++] = number++;
+    }
 }
 
 static void note_timers(struct graph *graph, struct graph_state *state,
@@ -372,6 +410,8 @@ static void note_facts(struct graph *graph, struct graph_state *state)
     must(graph, views_open(state->kv, /* batch= */ NULL, &views, &graph->err), "views");
     note_associations(graph, state, views);
     note_references(graph, state, views);
+    note_relationships(graph, state, views);
+    note_open_requests(graph, state, views);
     note_timers(graph, state, views);
     views_close(views);
 }

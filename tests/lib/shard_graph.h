@@ -60,6 +60,14 @@ struct graph_association {
 struct graph_reference {
     uint32_t device;
     struct position request;
+    bool adopting; /* it is for a replacement */
+};
+
+struct graph_relationship {
+    uint32_t device;
+    uint8_t user; /* the last character of the name */
+    uint32_t source_bits; /* 1 << source */
+    bool pending;
 };
 
 struct graph_state {
@@ -69,6 +77,10 @@ struct graph_state {
     size_t association_count;
     struct graph_reference *references; /* that are held */
     size_t reference_count;
+    struct graph_relationship *relationships;
+    size_t relationship_count;
+    uint64_t *open_requests; /* their numbers */
+    size_t open_request_count;
     int64_t due_ms[GRAPH_TIMERS_MAX]; /* of its timers, earliest first */
     size_t due_count;
 };

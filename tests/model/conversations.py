@@ -10,11 +10,12 @@ import struct
 
 import kinlog_json
 from associations import device_place, migration_id, pair_place
-from kinlog_parts import (ACCESS_DENIED, NOT_FOUND, OTHER_FAILURE, UINT32_MAX, Rejected, Unchanged,
-                          extended_status, integer_between, one_of, parse_rfc3339, slot_of_key, text_between)
+from kinlog_parts import (ACCESS_DENIED, NOT_FOUND, OTHER_FAILURE, RESOURCE, UINT32_MAX, Rejected, Unchanged, boolean,
+                          cim_datetime_text, extended_status, integer_between, list_of, one_of, parse_rfc3339,
+                          slot_of_key, text_between, user_name)
 
 TIMED_OUT = 3
-FAULTY_SIDE = 'RestoreClientResourceID'
+FAULTY_SIDE = {'association': 'RestoreClientResourceID', 'replacement': 'NewResourceID'}
 
 
 def object_key(node):
@@ -28,14 +29,23 @@ def object_key(node):
 
 BOTH = [('Request', migration_id, True), ('Object', object_key, True)]
 COMMANDS = {
-    'RequestReference': [BOTH[0], ('Kind', one_of('association'), True), BOTH[1]],
+    'RequestReference': [BOTH[0], ('Kind', one_of('association', 'replacement'), True), BOTH[1]],
     'ConfirmReference': BOTH,
     'RefuseReference': BOTH + [('ReturnValue', integer_between(-2 ** 31, 2 ** 31 - 1), True),
                                ('Description', text_between(1, 1024), True)],
     'ReleaseReference': BOTH,
     'EndReference': BOTH,
+    'AdoptRelationship': BOTH + [('ResourceID', RESOURCE, True), ('RelationshipResourceID', RESOURCE, True),
+                                 ('UniqueUserName', user_name, True), ('CreationTime', cim_datetime_text, True),
+                                 ('Sources', list_of(integer_between(1, 9), 1, 9), True),
+                                 ('Types', list_of(integer_between(1, 1), 1, 9), False),
+                                 ('Pending', boolean, True)],
+    'EndAdoption': BOTH + [('Count', integer_between(0, UINT32_MAX - 1), True)],
+    'ConfirmAdoption': BOTH,
 }
-TO_OBJECT = ('RequestReference', 'ReleaseReference')
+TO_OBJECT = ('RequestReference', 'ReleaseReference', 'AdoptRelationship', 'EndAdoption')
+# What they made leave, leaves again whenever they come again.
+SAID_AGAIN = ('RequestReference', 'ConfirmReference', 'AdoptRelationship', 'EndAdoption')
 
 
 def number_of(key):
@@ -52,16 +62,24 @@ def position(request):
 
 
 class Request:
-    """What this shard asked. outcome: None as long as it waits, then 'added' or 'refused'."""
+    """What this shard asked. outcome: None as long as it waits, then 'added' or 'refused', for a
+    replacement (source: the old device, restore: the new one) 'granted' before it is 'added'."""
 
     def __init__(self, event):
         data = event.data
-        self.id, self.object = data['MigrationID'], data['Object']
-        self.source, self.restore = data['SourceClientResourceID'], data['RestoreClientResourceID']
+        self.object = data['Object']
+        self.kind = 'association' if event.type == 'AssociationRequested' else 'replacement'
+        if self.kind == 'association':
+            self.id = data['MigrationID']
+            self.source, self.restore = data['SourceClientResourceID'], data['RestoreClientResourceID']
+        else:
+            self.id, self.source, self.restore = data['Request'], data['ResourceID'], data['NewResourceID']
         self.added = {name: value for name, value in data.items() if name not in ('Object', 'TimeoutSeconds')}
         self.command = event.attributes['ce_command'].split(';')[3]
         self.due = parse_rfc3339(event.attributes['ce_time']) + 1000 * data['TimeoutSeconds']
         self.outcome = None
+        self.place = (pair_place(self.source, self.restore) if self.kind == 'association'
+                      else device_place(self.source))
         self.receipt = None  # of the command that asked; whoever makes it puts it here
 
 
@@ -91,20 +109,20 @@ class Conversations:
     # -- drafts --------------------------------------------------------------------------
 
     @staticmethod
-    def reference_added(request, number):
+    def reference_added(request, number, kind='association'):
         return 'ReferenceAdded', *device_place(number), {
-            'Request': request, 'Kind': 'association', 'Object': 'device:%d' % number}
+            'Request': request, 'Kind': kind, 'Object': 'device:%d' % number}
 
     @staticmethod
     def reference_over(event_type, request, number):
         return event_type, *device_place(number), {'Request': request, 'Object': 'device:%d' % number}
 
     @staticmethod
-    def request_refused(request, value, status, reason, description=''):
+    def request_refused(request, value, status, reason, description='', parameter=None):
         operation = request.command.split('.')[1]
-        return 'RequestRefused', *pair_place(request.source, request.restore), {
+        return 'RequestRefused', *request.place, {
             'Request': request.id, 'Object': request.object, 'Command': request.command, 'ReturnValue': value,
-            'Version': None, 'ExtendedStatus': {**extended_status(operation, FAULTY_SIDE, status),
+            'Version': None, 'ExtendedStatus': {**extended_status(operation, parameter or FAULTY_SIDE[request.kind], status),
                                                 'Description': description}, 'Reason': reason}
 
     # -- decisions of the shard that has the object --------------------------------------
@@ -123,7 +141,7 @@ class Conversations:
             return [self.reference_refused(values, OTHER_FAILURE)]
         if number not in self.devices and self.policy('devices.unknown') != 'stub':
             return [self.reference_refused(values, NOT_FOUND)]
-        return self.stubs(number) + [self.reference_added(request, number)]
+        return self.stubs(number) + [self.reference_added(request, number, values['Kind'])]
 
     @staticmethod
     def reference_refused(values, value):
@@ -143,8 +161,12 @@ class Conversations:
         request = self.requests.get(values['Request'])
         if request is None or request.outcome == 'refused':
             return [('ReferenceUnwanted', None, None, dict(values))]
-        if request.outcome == 'added':
+        if request.outcome is not None:
             raise Unchanged
+        if request.kind == 'replacement':
+            if self.stands_in_the_way(request.source):
+                return [self.request_refused(request, OTHER_FAILURE, OTHER_FAILURE, 'refused', parameter='ResourceID')]
+            return self.give_up(request)
         return [('AssociationAdded', *pair_place(request.source, request.restore), dict(request.added))]
 
     def refuse_reference(self, values, now):
@@ -185,6 +207,10 @@ class Conversations:
         number, identity = number_of(values['Object']), values['Request']
         if method in TO_OBJECT:
             return device_place(number) + (None,)
+        request = self.requests.get(identity)
+        if request is not None and request.kind == 'replacement' and request.outcome in (None, 'granted'):
+            device = self.devices.get(request.source)
+            return request.place + (device.version if device else None,)
         row = self.asked_for(identity)
         return (None, None, None) if row is None else pair_place(row.source, row.restore) + (row.version,)
 
@@ -200,9 +226,24 @@ class Conversations:
         if event.type == 'AssociationRequested':
             return self.told(data['Object'], 'RequestReference', data['MigrationID'], {
                 'Request': data['MigrationID'], 'Kind': 'association', 'Object': data['Object']})
+        if event.type == 'ReplacementRequested':
+            return self.told(data['Object'], 'RequestReference', data['Request'], {
+                'Request': data['Request'], 'Kind': 'replacement', 'Object': data['Object']})
+        if event.type == 'RelationshipMoved':
+            key = 'device:%d' % data['NewResourceID']
+            return self.told(key, 'AdoptRelationship', sequence_id, {
+                'Request': data['Request'], 'Object': key, **{name: data[name] for name in (
+                    'ResourceID', 'RelationshipResourceID', 'UniqueUserName', 'CreationTime', 'Sources', 'Types',
+                    'Pending')}})
+        if event.type == 'DeviceReplaced':
+            key = 'device:%d' % data['NewResourceID']
+            return self.told(key, 'EndAdoption', sequence_id, {
+                'Request': data['Request'], 'Object': key, 'Count': data['Count']})
         both = {name: data[name] for name in ('Request', 'Object') if name in data}
         if asked_by == 'kinlog.RequestReference.v1' and event.type == 'ReferenceAdded':
             return self.told(data['Request'], 'ConfirmReference', sequence_id, both)
+        if event.type == 'ReferenceReleased' and asked_by in ('kinlog.AdoptRelationship.v1', 'kinlog.EndAdoption.v1'):
+            return self.told(data['Request'], 'ConfirmAdoption', sequence_id, both)
         if event.type == 'ReferenceRefused':
             return self.told(data['Request'], 'RefuseReference', sequence_id, {
                 **both, 'ReturnValue': data['ReturnValue'], 'Description': data['Description']})
@@ -210,7 +251,8 @@ class Conversations:
             return self.told(data['Request'], 'EndReference', sequence_id, both)
         if event.type == 'ReferenceUnwanted':
             return self.told(data['Object'], 'ReleaseReference', sequence_id, both)
-        if event.type == 'RequestRefused' and data['Reason'] == 'timeout':
+        if event.type == 'RequestRefused' and (data['Reason'] == 'timeout'
+                                               or asked_by == 'kinlog.ConfirmReference.v1'):
             return self.told(data['Object'], 'ReleaseReference', sequence_id, both)
         if event.type == 'AssociationDeleted' and data['Reason'] != 'restore_removed':
             key = 'device:%d' % data['RestoreClientResourceID']
@@ -225,35 +267,45 @@ class Conversations:
             shard, key = asking_shard(whom) % self.site.shard_count, None
         if shard == self.number:
             return []
-        return [(shard, key, method, identity, kinlog_json.dump(data), False)]
+        given = {name: value for name, value in data.items() if value is not None}
+        return [(shard, key, method, identity, kinlog_json.dump(given), False)]
 
     # -- views ---------------------------------------------------------------------------
 
     def apply_conversation(self, event):
         """Returns the request that the event concludes, or None."""
         data = event.data
-        if event.type == 'AssociationRequested':
-            self.requests[data['MigrationID']] = Request(event)
+        if event.type in ('AssociationRequested', 'ReplacementRequested'):
+            request = Request(event)
+            self.requests[request.id] = request
         elif event.type == 'ReferenceAdded':
             self.references.add((number_of(data['Object']), data['Request']))
+            if data['Kind'] == 'replacement':
+                self.adoptions[number_of(data['Object']), data['Request']] = [0, None]
         elif event.type == 'ReferenceRefused':
             self.released_early.discard((number_of(data['Object']), data['Request']))
         elif event.type in ('ReferenceReleased', 'ReferenceEnded'):
             reference = number_of(data['Object']), data['Request']
             if reference in self.references:
                 self.references.remove(reference)
+                self.adoptions.pop(reference, None)
             else:
                 self.released_early.add(reference)
         elif event.type == 'AssociationAdded':
             return self.concluded(data['MigrationID'], 'added', event)
         elif event.type == 'RequestRefused':
             request = self.concluded(data['Request'], 'refused', event)
-            del self.associations[request.source, request.restore]
+            if request.kind == 'association':
+                del self.associations[request.source, request.restore]
             return request
+        elif event.type == 'ReplacementCompleted':
+            return self.concluded(data['Request'], 'added', event)
         return None
 
     def concluded(self, identity, outcome, event):
-        request = self.waiting(identity)
+        request = self.requests.get(identity)
+        if request is not None and request.outcome not in (None, 'granted'):
+            return None
         if request is not None:
             request.outcome = outcome
             request.receipt.conclusion = event
@@ -264,7 +316,7 @@ class Conversations:
                 for number, request in sorted(self.references, key=lambda r: (r[0], position(r[1])))]
 
     def request_rows(self):
-        """Those that wait."""
+        """Those that are not concluded."""
         return [{'Request': request.id, 'Due': request.due, 'Shard': self.number}
                 for request in sorted(self.requests.values(), key=lambda r: position(r.id))
-                if request.outcome is None]
+                if request.outcome in (None, 'granted')]

@@ -160,12 +160,17 @@ class Generator:
                       'MigrationBehavior': 1, 'UserNames': [{'UserName': self.user()}]}
             self.add(steps, self.command('AddAssociationEx', values, attributes=PLAIN))
         self.run(steps)
-        for _ in range(rng.choice([0, 1, 2, 2])):  # asked, confirmed
+        for _ in range(rng.choice([0, 0, 1, 2])):
+            self.add(steps, self.command(*self.replacement(), attributes=PLAIN))
+        self.run(steps)
+        for _ in range(rng.choice([0, 1, 2, 2, 3, 4])):  # asked, confirmed; taken over, confirmed
             self.deliver(steps)
 
     def deliver(self, steps):
         """What is under way between shards arrives."""
         mail, self.mail = self.mail, []
+        if self.rng.random() < 0.3:
+            self.rng.shuffle(mail)
         for command in mail:
             self.add(steps, self.record(command['key'], command['value'], model.headers_between(command),
                                         command['to']))
@@ -399,8 +404,20 @@ class Generator:
             changes = [{'Request': rng.choice(['x', '1-', '01-1', '1-0', '4294967296-1', '1-9007199254740992'])},
                        {'Object': rng.choice(['policy', 'device:0', 'device:01', 'device:4294967296', 'device/1'])}]
         if method == 'RequestReference':
-            values = {**values, 'Kind': 'association'}
+            values = {**values, 'Kind': rng.choice(['association', 'replacement'])}
             changes += [{'Kind': 'replication'}, {'Kind': 1}]
+        if method == 'AdoptRelationship':
+            values.update(ResourceID=rng.choice(DEVICES), RelationshipResourceID=rng.randint(1, 900),
+                          UniqueUserName=self.user(), CreationTime='20260101000000.000000+000',
+                          Sources=[rng.randint(1, 9) for _ in range(rng.randint(1, 3))],
+                          Types=rng.choice([None, [1]]), Pending=rng.random() < 0.3)
+            changes += [{'Sources': []}, {'Sources': 2}, {'Sources': [10]}, {'Types': [2]}, {'Pending': 1},
+                        {'Pending': None}, {'CreationTime': '20261301000000.000000+000'},
+                        {'CreationTime': '20260101000000'}, {'UniqueUserName': 'nobody'}, {'ResourceID': 0},
+                        {'RelationshipResourceID': 2 ** 32}]
+        if method == 'EndAdoption':
+            values['Count'] = rng.choice([0, 1, 2, 2 ** 32 - 2])
+            changes += [{'Count': -1}, {'Count': 2 ** 32 - 1}, {'Count': None}]
         if method == 'RefuseReference':
             values.update(ReturnValue=rng.choice([-2147217406, 5, 0]), Description='no')
             changes += [{'Description': ''}, {'ReturnValue': 2 ** 31}]
@@ -414,8 +431,8 @@ class Generator:
         method = rng.choices(
             ['CreateRelationship', 'AddSource', 'RemoveSource', 'AddType', 'RemoveType',
              'DeleteRelationship', 'RegisterDevice', 'RemoveDevice', 'ReportUsage', 'ApproveRelationship',
-             'DenyRelationship', 'association'],
-            [18, 6, 10, 5, 5, 5, 12, 6, 8, 4, 4, 65])[0]
+             'DenyRelationship', 'ReplaceDevice', 'association'],
+            [18, 6, 10, 5, 5, 5, 12, 6, 8, 4, 4, 8, 65])[0]
         if method == 'association':
             return self.association_command()
         device = self.some_device()
@@ -429,6 +446,8 @@ class Generator:
             device = rng.choice(referred) if referred and rng.random() < 0.3 else device
             return method, rng.choice([{'ResourceID': device}, {'ResourceID': device, 'Force': True},
                                        {'ResourceID': device, 'Force': False}])
+        if method == 'ReplaceDevice':
+            return self.replacement()
         if method == 'ReportUsage':
             return method, self.report(device, self.user())
         if method == 'CreateRelationship':
@@ -444,6 +463,14 @@ class Generator:
             values['TypeId'] = rng.choice([1, [1], [1, 1]])
         return method, values
 
+    def replacement(self):
+        """(method, values); often one that has users, and nothing in its way."""
+        rng = self.rng
+        used = [row.device for shard in self.site.shards for row in shard.relationships.values()
+                if not shard.of_source(row.device)]
+        old = rng.choice(used) if used and rng.random() < 0.7 else self.some_device()
+        return 'ReplaceDevice', {'ResourceID': old, 'NewResourceID': self.some_device()}
+
     def talk(self):
         """(method, values) that gives shards something to talk about."""
         rng = self.rng
@@ -452,6 +479,11 @@ class Generator:
             return 'RemoveDevice', {'ResourceID': self.some_device(), 'Force': True}
         if kind < 0.2:
             return 'RegisterDevice', self.device(rng.choice(DEVICES))
+        if kind < 0.27:
+            return self.replacement()
+        if kind < 0.32:
+            return 'CreateRelationship', {'MachineResourceId': self.some_device(), 'UserAccountName': self.user(),
+                                          'SourceId': self.source_ids(), 'TypeId': rng.choice([1, None])}
         return self.association_command()
 
     def association_command(self):

@@ -31,6 +31,7 @@ import associations
 import conversations
 import keys
 import kinlog_json
+import replacements
 import usage
 from kinlog_parts import (ACCESS_DENIED, ANSWER_EVENTS_MAX, ATTRIBUTE_MAX, HEADERS_MAX, HOUR_MS,
                           INVALID_PARAMETER, NOT_FOUND, NOT_SUPPORTED, OTHER_FAILURE, RECORDS_WITHOUT_EVENT,
@@ -68,6 +69,7 @@ COMMANDS = {
                     ('Revision', integer_between(1, SEQUENCE_MAX), True)],
     'Tick': [],
     **associations.COMMANDS,
+    **replacements.COMMANDS,
     **conversations.COMMANDS,
     **usage.COMMANDS,
 }
@@ -122,6 +124,7 @@ def check_data(method, node):
             except ValueError:
                 raise Fault(name) from None
     associations.check_together(method, values)
+    replacements.check_devices(method, values)
     if unknown:
         raise Fault(None)
     return values
@@ -399,6 +402,9 @@ class Event:
         return chain
 
 
+ASKING = ('AssociationRequested', 'ReplacementRequested')
+
+
 class Receipt:
     """All events of one command, from which its answer is made again. A command that asked another
     shard is answered once there is a conclusion: an event that some other command has caused."""
@@ -412,7 +418,7 @@ class Receipt:
                        if command.attributes[name] is not None]
 
     def waits(self):
-        return self.events[-1].type == 'AssociationRequested' and self.conclusion is None
+        return self.events[-1].type in ASKING and self.conclusion is None
 
     def all_events(self):
         return self.events + ([self.conclusion] if self.conclusion else [])
@@ -447,7 +453,8 @@ def answer_value(receipt, shard, site_key):
             out = keys.answer_out(last, shard, site_key)
         elif last.type == 'PolicyChanged':
             out = {'Revision': last.data['Revision']}
-        if any(deprecated_source(event) for event in events):
+        # READING: whoever replaces a device names no source.
+        if receipt.method != 'ReplaceDevice' and any(deprecated_source(event) for event in events):
             status = extended_status(receipt.method, 'SourceId', 0)
     return {'Command': receipt.type, 'ReturnValue': value, 'Outcome': outcome, 'Shard': shard,
             'Sequence': last.sequence, 'Version': version, 'EventCount': len(events),
@@ -502,7 +509,8 @@ POLICY_FITS = {'devices.unknown': ('refuse', 'stub').__contains__, 'core.rules':
                'requests.timeout': [str(seconds) for seconds in range(1, 3601)].__contains__, **usage.POLICY_FITS}
 
 
-class Shard(associations.Associations, conversations.Conversations, usage.Use, keys.Keys):
+class Shard(associations.Associations, replacements.Replacements, conversations.Conversations, usage.Use,
+            keys.Keys):
     def __init__(self, site, number):
         self.site, self.number = site, number
         self.events, self.answers, self.forwards = [], [], []
@@ -517,6 +525,7 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
         self.associations = {}   # (source, restore) -> Association
         self.requests = {}       # id -> Request, of this shard to others
         self.references = set()  # (ResourceID, id of the request), to devices of this shard
+        self.adoptions = {}      # those of them that take over: -> [taken, how many there are]
         self.released_early = set()  # the same, where the release came first
         self.concluded_now = []  # requests that the command at hand has concluded
         self.revision = 0
@@ -588,8 +597,9 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
             events.append(self.append(event_type, key or self.own_key(record), subject, data, now, more))
         receipt = Receipt(command, record.offset, reply_to, events)
         self.receipts.setdefault((command.source, command.id), {})[content] = receipt
-        if events[-1].type == 'AssociationRequested':
-            self.requests[events[-1].data['MigrationID']].receipt = receipt
+        if events[-1].type in ASKING:
+            data = events[-1].data
+            self.requests[data.get('MigrationID') or data['Request']].receipt = receipt
         self.answer(receipt, record.header('kinlog_forwarded'), repeated=False)
         for request in self.concluded_now:
             self.answer(request.receipt, None, repeated=False)
@@ -658,8 +668,9 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
         known = self.receipts.get((command.source, command.id))
         if known and content in known:
             self.answer(known[content], record.header('kinlog_forwarded'), repeated=True)
-            if command.method == 'RequestReference':
-                self.send(known[content].events)
+            if command.method in conversations.SAID_AGAIN:
+                # what concludes a request is another command's
+                self.send([event for event in known[content].events if event.type != 'RequestRefused'])
             return
         try:
             outcome = 'conflict' if known else 'refused'
@@ -776,7 +787,7 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
             policy = self.policies.get(name)
             return ('policy', 'policy/' + name if name in POLICY_DEFAULTS else None,
                     policy.version if policy else None)
-        if method in ('RegisterDevice', 'RemoveDevice'):
+        if method in ('RegisterDevice', 'RemoveDevice', 'ReplaceDevice'):
             device = self.devices.get(values['ResourceID'])
             number = values['ResourceID']
             return 'device:%d' % number, 'device/%d' % number, device.version if device else None
@@ -847,6 +858,8 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
         elif method == 'RemoveDevice':
             if values['ResourceID'] not in self.devices:
                 raise Rejected(NOT_FOUND, 'ResourceID')
+        elif method == 'ReplaceDevice':
+            self.check_replaced(values)
         elif method in ('SetPolicy', 'AdoptPolicy'):
             # READING: names and values of policies are things referred to, before expectedversion.
             if values['Name'] not in POLICY_FITS:
@@ -1004,6 +1017,8 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
 
     def remove_device(self, values, now):
         number = values['ResourceID']
+        if self.being_replaced(number) or self.takes_over(number):
+            raise Rejected(OTHER_FAILURE, 'ResourceID')
         rows = [row for row in self.relationships.values() if row.device == number]
         drafts = [self.deleted(row, 'device_removed') for row in sorted(rows, key=lambda r: r.folded)]
         drafts += self.associations_of_removed(number, values.get('Force', False))
@@ -1043,7 +1058,7 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
             self.relationships[row.id] = self.pairs[row.device, row.folded] = row
             slot = (row.id - 1) % SLOTS
             self.created[slot] = self.created.get(slot, 0) + 1
-        elif event.type == 'RelationshipDeleted':
+        elif event.type in ('RelationshipDeleted', 'RelationshipMoved'):
             row = self.relationships.pop(data['RelationshipResourceID'])
             del self.pairs[row.device, row.folded]
         elif event.type in ('SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved'):
@@ -1058,6 +1073,7 @@ class Shard(associations.Associations, conversations.Conversations, usage.Use, k
             self.policies[data['Name']] = Policy(data, version)
             self.revision = data['Revision']
         self.apply_association(event.type, data, version)
+        self.apply_replacement(event)
         concluded = self.apply_conversation(event)
         if concluded is not None:
             self.concluded_now.append(concluded)

@@ -188,6 +188,22 @@ def or_null(items):
     return list(items) if items else None
 
 
+_CIM_DATETIME = re.compile(r'(\d{4})(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)\.(\d{6})([+-])(\d{3})', re.ASCII)
+
+
+def cim_datetime_text(node):
+    """A CIM datetime that names a moment. READING: as cim_datetime() writes it, in UTC."""
+    text = text_between(25, 25)(node)
+    match = _CIM_DATETIME.fullmatch(text)
+    if not match or match[8] + match[9] != '+000' or match[7][3:] != '000':
+        raise ValueError
+    year, month, day, hour, minute, second = (int(part) for part in match.groups()[:6])
+    if not (1 <= month <= 12 and 1 <= day <= calendar.monthrange(year or 4, month)[1] and hour < 24
+            and minute < 60 and second < 60):
+        raise ValueError
+    return text
+
+
 # ---- decisions -------------------------------------------------------------------------
 
 class Rejected(Exception):

@@ -75,6 +75,11 @@ def wait_longer(shard, record_time):
 def established(shard, number):
     """Overlooks associations that are pending."""
     return [row for row in honest_of_source(shard, number) if not row.pending]
+def take_one_less(shard, values, now):
+    """Gives a new device up before the last relationship is there."""
+    return honest_end(shard, {**values, 'Count': max(values['Count'] - 1, 0)}, now)
+
+
 def widen_resource_ids():
     """By one at both ends."""
     wide = model.integer_between(0, 2 ** 32)
@@ -86,6 +91,7 @@ def widen_resource_ids():
 honest_handle = model.Shard.handle
 honest_confirm = model.Shard.confirm_reference
 honest_apply = model.Shard.apply_conversation
+honest_end = model.Shard.end_adoption
 honest_due = model.Shard.due_requests
 honest_of_source = model.Shard.of_source
 WRONG = {
@@ -100,6 +106,7 @@ WRONG = {
     'due': lambda: setattr(model.Shard, 'due_requests', wait_longer),
     'pending': lambda: setattr(model.Shard, 'of_source', established),
     'answered-early': lambda: setattr(model.Receipt, 'waits', lambda receipt: False),
+    'adoption': lambda: setattr(model.Shard, 'end_adoption', take_one_less),
     'derived': lambda: setattr(model.keys, 'derived', lambda site_key, *place: site_key),
     'locale': lambda: setattr(model.associations, 'as_set', lambda users: {
         model.fold_user_name(user['UserName']) for user in users}),

@@ -1015,6 +1015,92 @@ class Conversations(unittest.TestCase):
             self.assertEqual(fault(self.other), expected)
 
 
+class Replacements(unittest.TestCase):
+    """Device 1 of shard 1 is replaced."""
+
+    def setUp(self):
+        self.fleet = Fleet(4)
+        self.asking, self.other = self.fleet.site.shards[1], self.fleet.site.shards[3]
+
+    def user(self, device, name, source, primary):
+        self.fleet.send('CreateRelationship', MachineResourceId=device, UserAccountName=name, SourceId=source,
+                        TypeId=1 if primary else None)
+
+    def replace(self, new):
+        return self.fleet.send('ReplaceDevice', ResourceID=1, NewResourceID=new)
+
+    def bring_all(self, shuffled=False):
+        """All that shards say to each other, until there is nothing more to say."""
+        brought = dict.fromkeys(self.fleet.site.shards, 0)
+        while True:
+            mail = []
+            for shard, count in brought.items():
+                mail += shard.commands[count:]
+                brought[shard] = len(shard.commands)
+            if not mail:
+                return
+            for command in reversed(mail) if shuffled else mail:
+                bring(self.fleet.site, command)
+
+    # Of one shard: in one command.
+    def test_here(self):
+        self.user(1, 'a\\b', 3, True)
+        self.user(12, 'A\\B', 2, False)
+        answer = self.replace(12)
+        self.assertEqual((answer['ReturnValue'], answer['Version'], answer['ExtendedStatus']),
+                         (0, len(self.asking.events), None))
+        self.assertEqual(types(self.asking)[-6:], [
+            'RelationshipMoved', 'SourceAdded', 'TypeAdded', 'RelationshipAdopted', 'DeviceReplaced', 'DeviceRemoved'])
+        row, = self.fleet.site.views()['relationships']
+        self.assertEqual((row['ResourceID'], row['UniqueUserName'], row['Sources'], row['Types']),
+                         (12, 'A\\B', [2, 3], [1]))
+
+    # Between two: answered when all is there, in whatever order it comes, and once.
+    def test_there(self):
+        for shuffled in (False, True):
+            self.setUp()
+            self.user(1, 'a\\b', 2, True)
+            self.user(1, 'a\\c', 4, False)
+            self.user(7, 'a\\c', 6, False)
+            self.assertIsNone(self.replace(7))
+            self.bring_all(shuffled)
+            self.assertEqual(types(self.asking)[-6:], [
+                'ReplacementRequested', 'RelationshipMoved', 'RelationshipMoved', 'DeviceReplaced', 'DeviceRemoved',
+                'ReplacementCompleted'])
+            self.assertEqual([event['Type'] for event in last(self.asking)['Events']],
+                             ['kinlog.ReplacementRequested.v1', 'kinlog.ReplacementCompleted.v1'])
+            rows = {row['UniqueUserName']: row for row in self.fleet.site.views()['relationships']}
+            self.assertEqual((rows['a\\b']['ResourceID'], rows['a\\b']['Sources'], rows['a\\b']['Types']),
+                             (7, [2], [1]))
+            self.assertEqual((rows['a\\c']['ResourceID'], rows['a\\c']['Sources']), (7, [6, 4]))
+            self.assertEqual(self.fleet.site.views()['references'], [])
+            self.assertEqual(self.fleet.site.views()['requests'], [])
+
+    # Neither device goes anywhere meanwhile.
+    def test_meanwhile(self):
+        self.user(1, 'a\\b', 2, True)
+        self.replace(7)
+        for method, more in (('RemoveDevice', {'Force': True}), ('ReplaceDevice', {'NewResourceID': 12})):
+            self.fleet.send(method, ResourceID=1, **more)
+            self.assertEqual(fault(self.asking), (parts.OTHER_FAILURE, 'ResourceID'))
+        bring(self.fleet.site, self.asking.commands[-1])
+        self.fleet.send('RemoveDevice', ResourceID=7, Force=True)
+        self.assertEqual(fault(self.other), (parts.OTHER_FAILURE, 'ResourceID'))
+        self.bring_all()
+        self.assertEqual(self.fleet.send('RemoveDevice', ResourceID=7)['ReturnValue'], 0)
+
+    # In time, or not at all.
+    def test_timeout(self):
+        self.replace(7)
+        tick(self.fleet.site, 1, NOW + 30_000)
+        self.assertEqual((last(self.asking)['ReturnValue'], last(self.asking)['ExtendedStatus']['StatusCode'],
+                          last(self.asking)['ExtendedStatus']['ParameterInfo']),
+                         (parts.OTHER_FAILURE, 3, 'NewResourceID'))
+        self.assertIn(1, self.asking.devices)
+        self.bring_all()
+        self.assertEqual(self.fleet.site.views()['references'], [])
+
+
 class Keys(unittest.TestCase):
     # One key for one migration, whoever gets it; who asks again gets another box, who repeats the same one.
     def test_given(self):
@@ -1071,8 +1157,8 @@ class PropertyTest(unittest.TestCase):
     # A slip on the other side is found, shrunk and told.
     def test_planted_slips(self):
         for wrong in ('last-source', 'conflict', 'range', 'months', 'pending', 'late-confirm', 'early-release', 'due',
-                      'derived'):
-            done = self.run_it(200, wrong)
+                      'derived', 'adoption'):
+            done = self.run_it(500, wrong)
             self.assertIn('1 failed', done.stdout, wrong)
             self.assertIn('the least stream that shows it', done.stdout)
             self.assertEqual(done.returncode, 1)

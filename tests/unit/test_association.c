@@ -490,11 +490,11 @@ static void test_timeout(void **state)
 static enum reference_state reference(struct decide_fixture *fixture, uint64_t sequence)
 {
     const struct position request = {1, sequence};
-    enum reference_state found;
+    struct reference found;
 
     assert_true(reference_get(fixture->views, bytes_str("device:1"), &request, &found,
                               &fixture->err) >= 0);
-    return found;
+    return found.state;
 }
 
 #define ASKED "\"Request\":\"1-7\",\"Object\":\"device:1\""
