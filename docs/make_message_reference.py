@@ -12,17 +12,20 @@ from generated import ROOT, write_or_check
 
 # In the order in which a reader meets them; what is not named here comes last.
 ORDER = {
-    'commands': ['RegisterDevice', 'RemoveDevice', 'CreateRelationship', 'AddSource', 'RemoveSource', 'AddType',
-                 'RemoveType', 'DeleteRelationship', 'ApproveRelationship', 'DenyRelationship', 'ReportUsage',
-                 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
+    'commands': ['RegisterDevice', 'RemoveDevice', 'ReplaceDevice', 'CreateRelationship', 'AddSource', 'RemoveSource',
+                 'AddType', 'RemoveType', 'DeleteRelationship', 'ApproveRelationship', 'DenyRelationship',
+                 'ReportUsage', 'AddAssociation', 'AddAssociationEx', 'ChangeAssociation', 'DeleteAssociation', 'StartCapture',
                  'CompleteCapture', 'CompleteRestore', 'DeleteStore', 'GetEncryptDecryptKey', 'SetPolicy', 'AdoptPolicy',
-                 'RequestReference', 'ConfirmReference', 'RefuseReference', 'ReleaseReference', 'EndReference', 'Tick'],
+                 'RequestReference', 'ConfirmReference', 'RefuseReference', 'ReleaseReference', 'EndReference',
+                 'AdoptRelationship', 'EndAdoption', 'ConfirmAdoption', 'Tick'],
     'events': ['LogStarted', 'DeviceRegistered', 'DeviceChanged', 'DeviceRemoved', 'RelationshipCreated',
                'SourceAdded', 'SourceRemoved', 'TypeAdded', 'TypeRemoved', 'RelationshipDeleted', 'ApprovalRequested',
+               'ReplacementRequested', 'RelationshipMoved', 'RelationshipAdopted', 'DeviceReplaced', 'ReplacementCompleted',
                'UsageReported', 'UsageEvaluated', 'AssociationRequested', 'AssociationAdded', 'AssociationChanged',
                'AssociationDeleted', 'CaptureStarted', 'CaptureCompleted', 'RestoreCompleted', 'StoreDeleted',
                'EncryptDecryptKeyGiven', 'PolicyChanged', 'CommandUnchanged', 'CommandRejected', 'RequestRefused', 'ReferenceAdded',
-               'ReferenceRefused', 'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'PositionAdvanced',
+               'ReferenceRefused', 'ReferenceReleased', 'ReferenceEnded', 'ReferenceUnwanted', 'AdoptionEnded',
+               'PositionAdvanced',
                'RecordDeadLettered'],
 }
 

@@ -4,10 +4,10 @@ SPDX-License-Identifier: Apache-2.0
 """
 
 import random
-import signal
 import unittest
 
-from kinlog_fixture import KinlogTest, wait_until
+from conversation_fixture import ConversationTest
+from kinlog_fixture import wait_until
 from load import Load, outcomes_of, read_logs
 
 OTHER_FAILURE, TIMEOUT = -2147217407, 3
@@ -32,23 +32,7 @@ def facts(site):
     return associations, references, pending - set(outcomes_of(read_logs(site)))
 
 
-class AssociationTest(KinlogTest):
-
-    def devices(self, site, shard, count):
-        """That many registered devices of one shard."""
-        found = [d for d in range(1, 1000) if site.shard_of(f"device:{d}") == shard][:count]
-        for device in found:
-            self.ask(site, "RegisterDevice", {"ResourceID": device, "Name": f"PC{device}"})
-        return found
-
-    def ask(self, site, command, data, outcome="accepted"):
-        answer = site.ask(command, data).data
-        self.assertEqual(answer["Outcome"], outcome, answer)
-        return answer
-
-    def wait_events(self, site, type, count=1):
-        wait_until(lambda: len([e for e in site.events() if e.type == type]) >= count, 30,
-                   f"{count} events {type}", site)
+class AssociationTest(ConversationTest):
 
     def wait_settled(self, site):
         """Waits until nothing is said any more: each association has its reference, and the other way round."""
@@ -144,18 +128,6 @@ class TwoShards(AssociationTest):
         self.ask(site, "RemoveDevice", {"ResourceID": restore})
         self.check_joined(site)
 
-    def take_away(self, site, shard):
-        """A claim of nobody: the owner sees it when it next writes, and follows."""
-        claim = site.claims(shard)[-1]
-        self.broker.produce(site.topic("events"), claim.value.replace(claim.data["Id"].encode(), b"f" * 32),
-                            key=b"kinlog:claim", partition=shard)
-
-    def bring_back(self, site, shard):
-        wait_until(lambda: site.status()[shard]["Role"] == "follower", 30, "the end of ownership", site)
-        site.signal(signal.SIGHUP)
-        wait_until(lambda: {s["Role"] for s in site.status().values()} == {"owner"}, 30, "both shards", site)
-
-
     # What the brokers do not take is not forgotten: the shard begins again until the other one has been asked.
     def test_refused_message(self):
         site = self.site(shards=2)
@@ -227,21 +199,6 @@ class Killed(AssociationTest):
                     self.check_settled(site)
         self.check_joined(site)
 
-    def wait_reviving(self, site, victim, condition, what):
-        """Waits until condition(deaths) holds; the agent is started again when it has died. Returns how often it
-        has."""
-        deaths = 0
-
-        def met():
-            nonlocal deaths
-            if not site.running:
-                victim.wait_dead(0)
-                victim.start(wait=True)
-                deaths += 1
-            return condition(deaths)
-        wait_until(met, 60, what, site)
-        return deaths
-
     def associate_and_part(self, site, victim, source, restore):
         deaths = 0
         for command in ("AddAssociation", "DeleteAssociation"):
@@ -253,10 +210,7 @@ class Killed(AssociationTest):
     def check_settled(self, site):
         self.wait_settled(site)
         self.assertEqual(facts(site)[0], {})
-        for id in {a.command[1] for a in site.answers()}:
-            found = site.answers(id)
-            self.assertEqual(len({a.value for a in found}), 1, found)
-            self.assertLessEqual(len([a for a in found if not a.repeated]), 1, found)
+        self.check_answered_once(site)
 
 
 if __name__ == "__main__":

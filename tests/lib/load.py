@@ -134,22 +134,24 @@ class Load:
         outcomes = outcomes_of(logs)
         for id, events in decided.items():
             data = answers[id][0].data
-            asked = [outcomes[e.data["MigrationID"]] for e in events if e.type == "AssociationRequested"]
-            test.assertEqual([e["Sequence"] for e in data["Events"]], [e.sequence for e in events + asked], id)
+            asked = [outcomes[e.data[REQUESTS[e.type]]] for e in events if e.type in REQUESTS]
+            test.assertEqual([e["Sequence"] for e in data["Events"]],
+                             [e.sequence for e in events + asked][:ANSWER_EVENTS_MAX], id)
             test.assertEqual(data["Shard"], events[0].shard, id)
         return logs
 
 
+ANSWER_EVENTS_MAX = 100  # an answer names the first ones
+
+# What asks another shard, and what concludes it; both by the member that names the request.
+REQUESTS = {"AssociationRequested": "MigrationID", "ReplacementRequested": "Request"}
+OUTCOMES = {"RequestRefused": "Request", "AssociationAdded": "MigrationID", "ReplacementCompleted": "Request"}
+
+
 def outcomes_of(logs):
     """{request: the event that concluded what a shard asked of another}"""
-    outcomes = {}
-    for log in logs.values():
-        for event in log.events:
-            if event.type == "RequestRefused":
-                outcomes[event.data["Request"]] = event
-            elif event.type == "AssociationAdded":
-                outcomes[event.data["MigrationID"]] = event
-    return outcomes
+    return {event.data[OUTCOMES[event.type]]: event
+            for log in logs.values() for event in log.events if event.type in OUTCOMES}
 
 
 def read_logs(site):

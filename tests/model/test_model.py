@@ -1151,7 +1151,7 @@ class PropertyTest(unittest.TestCase):
     # The model agrees with itself.
     def test_agreement(self):
         done = self.run_it(20)
-        self.assertIn('20 passed, 0 failed', done.stdout)
+        self.assertIn('24 passed, 0 failed', done.stdout)  # after each fifth one with kills
         self.assertEqual(done.returncode, 0)
 
     # A slip on the other side is found, shrunk and told.
