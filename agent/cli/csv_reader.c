@@ -111,15 +111,14 @@ static int finish_row(struct csv_reader *reader, struct csv_row *ret_row,
 
     if (reader->text.failed)
         return error_set(err, ERROR_NO_MEMORY, "out of memory");
-    if (reader->fault == NULL)
-        reader->fault = text_fault(buf_bytes(&reader->text));
-    if (reader->fault != NULL)
-        reader->count = 0;
-    for (size_t i = 0; i < reader->count; i++) {
+    for (size_t i = 0; i < reader->count && reader->fault == NULL; i++) {
         reader->fields[i] =
             bytes_of(buf_bytes(&reader->text).data + at, reader->sizes[i]);
+        reader->fault = text_fault(reader->fields[i]);
         at += reader->sizes[i];
     }
+    if (reader->fault != NULL)
+        reader->count = 0;
     *ret_row = (struct csv_row){.line = reader->row_line,
                                 .last_line = reader->last_line,
                                 .fields = reader->fields,

@@ -97,6 +97,7 @@ static void test_rows(void **state)
         {"a,\"b\n\n", "1-2:" QUOTE},
         {"a\xff,b\nc", "1:!not UTF-8; sav 2:c"},
         {"\xed\xa0\x80\nc", "1:!not UTF-8; sav 2:c"},
+        {"\xc3,\xa4\nc", "1:!not UTF-8; sav 2:c"}, /* each field by itself */
         {"\xc3\xa4,\xf0\x9f\x98\x80", "1:\xc3\xa4|\xf0\x9f\x98\x80"},
     };
     struct buf rows = BUF_INIT;
