@@ -21,6 +21,9 @@ What the figures mean. A command counts when its answer is in the topic.
     fsyncs              calls of fsync and fdatasync by the agent in one round at the small size
     restart_s           from exec to the first answer at the large size, after SIGTERM; median
     rebuild_s           `kinlog rebuild --from-topic` and the start until ready, at the large size; median
+    mix_per_s, mix_cpu_us_per_command, mix_p50_ms, mix_p99_ms
+                        the agent alone over a mix of commands at the small size, as above: 60 % affinity, 20 %
+                        reports of usage, 20 % associations, half of which two shards agree on (commands.h)
 
 The small size is 10,000 relationships before each round (each round has a site of its own), the large size
 1,000,000 (small: 50,000). The last line is JSON.
@@ -127,6 +130,21 @@ class Bench:
             return self.latency(site)
         finally:
             site.close()
+
+    def mix(self, rounds):
+        """(rounds, latency) of a mix of commands."""
+        found = []
+        for number in range(rounds):
+            self.progress.step(f"a mix of commands, round {number + 1} of {rounds}")
+            site = self.site(self.sizes["small"])
+            site.associate(self.sizes["count"])
+            found.append(site.agent_round(self.sizes["count"], kind="mix"))
+            if number + 1 == rounds:
+                self.progress.step("2,000 commands of a mix a second")
+                site.associate(2000 * (self.sizes["seconds"] + self.sizes["warmup"]))
+                latency = site.latency(self.sizes["seconds"], self.sizes["warmup"], kind="mix")
+            site.close()
+        return found, latency
 
     def again(self, measure):
         """As often as the size says, but not for ever."""
@@ -250,6 +268,13 @@ def table(bench, small, packed, large, latency):
         print("  ".join([r[0].ljust(widths[0])] + [r[i].rjust(widths[i]) for i in range(1, 4)]).rstrip())
 
 
+def print_mix(mix, latency):
+    print(f"mix: agent {side(mix, 'per_s', ',.0f')}/s, CPU us {side(mix, 'cpu_us', '.1f')}, broker's "
+          f"{side(mix, 'broker_us', '.1f')}, fsyncs {side(mix, 'fsyncs', ',.0f')}")
+    print("mix at 2,000/s: " + ", ".join(f"{name} {latency[name + '_ms']:.1f} ms" for name in
+                                         ("p50", "p90", "p99", "max")) + f", CPU us {latency['cpu_us']:.1f}")
+
+
 def threads(title, pairs, kind="threads", which=0):
     found = [pair[which][kind] for pair in pairs]
     names = sorted({name for one in found for name in one})
@@ -258,20 +283,23 @@ def threads(title, pairs, kind="threads", which=0):
                             sorted(took.items(), key=lambda item: -item[1]) if value >= 0.1))
 
 
-def summary(small, large, latency):
+def summary(small, large, latency, mix, mix_latency):
     cpu = middle(small, "cpu_us")
     return {"passthrough_per_s": round(middle(small, "per_s", 1)), "commands_per_s": round(middle(small, "per_s")),
             "ratio": round(statistics.median(ratios(small)), 3), "cpu_us_per_command": round(cpu, 1),
             "cpu_growth": round(middle(large["pairs"], "cpu_us") / cpu, 2), "p50_ms": latency["p50_ms"],
             "p99_ms": latency["p99_ms"], "rss_mb": round(max(agent["hwm_mb"] for agent, _ in large["pairs"])),
             "fsyncs": round(middle(small, "fsyncs")), "restart_s": round(statistics.median(large["restart"]), 2),
-            "rebuild_s": round(statistics.median(found["ready_s"] for found in large["from_topic"]), 2)}
+            "rebuild_s": round(statistics.median(found["ready_s"] for found in large["from_topic"]), 2),
+            "mix_per_s": round(middle(mix, "per_s")), "mix_cpu_us_per_command": round(middle(mix, "cpu_us"), 1),
+            "mix_p50_ms": mix_latency["p50_ms"], "mix_p99_ms": mix_latency["p99_ms"]}
 
 
 def main():
     parser = argparse.ArgumentParser(description="Measures the agent against librdkafka alone.")
     parser.add_argument("size", nargs="?", choices=SIZES, default="full")
-    parser.add_argument("--only", choices=["rounds"], help="rounds: (a) and (b) at the small size, nothing else")
+    parser.add_argument("--only", choices=["rounds", "mix"],
+                        help="rounds: (a) and (b) at the small size, nothing else; mix: a mix of commands")
     parser.add_argument("--profile", metavar="FOLDER", type=Path,
                         help="one round and one rebuild of the agent under perf; profiles go to FOLDER")
     arguments = parser.parse_args()
@@ -284,6 +312,12 @@ def main():
             if arguments.profile:
                 return bench.profile(arguments.profile)
             bench.warm_up()
+            if arguments.only == "mix":
+                found = bench.mix(sizes["rounds"])
+                progress.end()
+                print_mix(*found)
+                threads("agent by thread: ", found[0])
+                return 0
             small = bench.small_rounds(sizes["rounds"])
             if arguments.only:
                 progress.end()
@@ -301,6 +335,7 @@ def main():
                 return 0
             packed = bench.small_rounds(max(1, sizes["rounds"] // 2), compression=None)
             latency = bench.small_latency()
+            mix, mix_latency = bench.mix(max(1, sizes["rounds"] // 2))
             large = bench.large()
     except BenchError as failure:
         progress.end()
@@ -312,11 +347,12 @@ def main():
     print(f"load average {load:.1f} before the run" + (": others were at work, rates and latencies are not to be "
                                                        "relied on" if load > 0.5 else ""))
     table(bench, small, packed, large, latency)
+    print_mix(mix, mix_latency)
     threads(f"agent's threads at {sizes['small']:,}, CPU us per command: ", small)
     threads(f"agent's threads at {sizes['large']:,}, CPU us per command: ", large["pairs"])
     threads("broker's threads, agent: ", small, "broker_threads")
     threads("broker's threads, librdkafka alone: ", small, "broker_threads", 1)
-    print(json.dumps(summary(small, large, latency), separators=(",", ":")))
+    print(json.dumps(summary(small, large, latency, mix, mix_latency), separators=(",", ":")))
     return 0
 
 

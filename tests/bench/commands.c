@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "tests/bench/client.h"
 
@@ -23,7 +24,7 @@ static uint64_t scramble(uint64_t x)
 
 static void make_id(char *id, enum command_kind kind, uint64_t number)
 {
-    uint64_t high = scramble(number * 2 + (kind == REGISTER_DEVICE));
+    uint64_t high = scramble(number * MIX + kind);
     uint64_t low = scramble(high);
 
     (void)snprintf(id, UUID_SIZE + 1, "%08x-%04x-4%03x-%04x-%012" PRIx64,
@@ -32,32 +33,149 @@ static void make_id(char *id, enum command_kind kind, uint64_t number)
                    low & 0xffffffffffffu);
 }
 
-void command_make(struct command *command, enum command_kind kind, uint64_t number,
-                  uint64_t devices)
+enum command_kind command_kind_of(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum command_kind kind;
+    } kinds[] = {
+        {"device", REGISTER_DEVICE},
+        {"create", CREATE_RELATIONSHIP},
+        {"associate", ADD_ASSOCIATION},
+        {"mix", MIX},
+    };
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strcmp(kinds[i].name, name) == 0)
+            return kinds[i].kind;
+    die("there are no commands of kind '%s'", name);
+}
+
+/* ---- one function per kind --------------------------------------------------------- */
+
+#define VALUE command->value, sizeof(command->value)
+
+static void aim_at(struct command *command, const char *type, uint64_t device)
+{
+    command->type = type;
+    (void)snprintf(command->key, sizeof(command->key), "device:%" PRIu64, device);
+}
+
+/* Of relationship number i. A device's users lie far apart, and neighbours share some. */
+static uint64_t user_of(uint64_t number, uint64_t devices)
 {
     uint64_t device = number % devices + 1;
-    /* A device's users lie far apart, and neighbours share some. */
-    uint64_t user = (number / devices * 7919 + device * 31) % 1000000;
 
-    make_id(command->id, kind, number);
-    (void)snprintf(command->key, sizeof(command->key), "device:%" PRIu64, device);
-    if (kind == REGISTER_DEVICE) {
-        command->type = "kinlog.RegisterDevice.v1";
-        (void)snprintf(
-            command->value, sizeof(command->value),
-            "{\"ResourceID\":%" PRIu64 ",\"Name\":\"PC-%06" PRIu64
-            "\",\"ClientType\":1,\"MACAddresses\":[\"00:15:5D:%02x:%02x:%02x\"],"
-            "\"Domain\":\"CONTOSO\"}",
-            device, device, (unsigned)(device >> 16 & 255), (unsigned)(device >> 8 & 255),
-            (unsigned)(device & 255));
-        return;
-    }
-    command->type = "kinlog.CreateRelationship.v1";
-    (void)snprintf(command->value, sizeof(command->value),
+    return (number / devices * 7919 + device * 31) % 1000000;
+}
+
+static void register_device(struct command *command, uint64_t number, uint64_t devices)
+{
+    uint64_t device = number % devices + 1;
+
+    aim_at(command, "kinlog.RegisterDevice.v1", device);
+    (void)snprintf(VALUE,
+                   "{\"ResourceID\":%" PRIu64 ",\"Name\":\"PC-%06" PRIu64
+                   "\",\"ClientType\":1,\"MACAddresses\":[\"00:15:5D:%02x:%02x:%02x\"],"
+                   "\"Domain\":\"CONTOSO\"}",
+                   device, device, (unsigned)(device >> 16 & 255),
+                   (unsigned)(device >> 8 & 255), (unsigned)(device & 255));
+}
+
+static void create_relationship(struct command *command, uint64_t number,
+                                uint64_t devices)
+{
+    uint64_t device = number % devices + 1;
+
+    aim_at(command, "kinlog.CreateRelationship.v1", device);
+    (void)snprintf(VALUE,
                    "{\"MachineResourceId\":%" PRIu64
                    ",\"UserAccountName\":\"CONTOSO\\\\user%06" PRIu64
                    "\",\"SourceId\":%u,\"TypeId\":1}",
-                   device, user, (unsigned)(number % 2 ? 4 : 2));
+                   device, user_of(number, devices), (unsigned)(number % 2 ? 4 : 2));
+}
+
+/* Of this day, which has room for all of a user's reports. */
+static void report_usage(struct command *command, uint64_t number, uint64_t devices)
+{
+    uint64_t device = number % devices + 1;
+    time_t now = time(NULL);
+    struct tm day;
+    char start[sizeof("2026-01-15T00:00:00Z")];
+
+    (void)gmtime_r(&now, &day);
+    (void)strftime(start, sizeof(start), "%Y-%m-%dT00:00:00Z", &day);
+    aim_at(command, "kinlog.ReportUsage.v1", device);
+    (void)snprintf(VALUE,
+                   "{\"ResourceID\":%" PRIu64
+                   ",\"UniqueUserName\":\"CONTOSO\\\\user%06" PRIu64
+                   "\",\"Start\":\"%s\",\"Minutes\":1,\"Count\":1}",
+                   device, user_of(number, devices), start);
+}
+
+/* Pair number i; there are devices * (devices - 1). */
+static void associate(struct command *command, const char *type, uint64_t number,
+                      uint64_t devices)
+{
+    uint64_t source = number % devices;
+    uint64_t restore = (source + 1 + number / devices) % devices;
+
+    aim_at(command, type, source + 1);
+    (void)snprintf(VALUE,
+                   "{\"SourceClientResourceID\":%" PRIu64
+                   ",\"RestoreClientResourceID\":%" PRIu64 "}",
+                   source + 1, restore + 1);
+}
+
+static void make_one_of_mix(struct command *command, uint64_t number, uint64_t devices)
+{
+    uint64_t pair = number / 10;
+
+    switch (number % 10) {
+    case 3:
+    case 8:
+        command_make(command, REPORT_USAGE, number, devices);
+        break;
+    case 4:
+        command_make(command, DELETE_ASSOCIATION, pair, devices);
+        break;
+    case 9: /* one that there is not yet */
+        command_make(command, ADD_ASSOCIATION, pair + devices * (devices - 1) / 2,
+                     devices);
+        break;
+    default:
+        command_make(command, CREATE_RELATIONSHIP, number, devices);
+        break;
+    }
+}
+
+void command_make(struct command *command, enum command_kind kind, uint64_t number,
+                  uint64_t devices)
+{
+    if (kind == MIX) {
+        make_one_of_mix(command, number, devices);
+        return;
+    }
+    make_id(command->id, kind, number);
+    switch (kind) {
+    case REGISTER_DEVICE:
+        register_device(command, number, devices);
+        break;
+    case CREATE_RELATIONSHIP:
+        create_relationship(command, number, devices);
+        break;
+    case REPORT_USAGE:
+        report_usage(command, number % MIX_USERS, devices);
+        break;
+    case ADD_ASSOCIATION:
+        associate(command, "kinlog.AddAssociation.v1", number, devices);
+        break;
+    case DELETE_ASSOCIATION:
+        associate(command, "kinlog.DeleteAssociation.v1", number, devices);
+        break;
+    case MIX:
+        break;
+    }
 }
 
 void command_send(const struct command *command, rd_kafka_t *rk, rd_kafka_topic_t *topic)

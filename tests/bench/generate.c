@@ -1,9 +1,8 @@
-/* generate.c - fills the commands topic: generate --brokers B --topic T --kind device|create --first I
- * --count N --devices D.
+/* generate.c - fills the commands topic: generate --brokers B --topic T --kind KIND --first I --count N
+ * --devices D. Kinds: commands.c.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
-#include <string.h>
 
 #include "tests/bench/client.h"
 #include "tests/bench/commands.h"
@@ -31,7 +30,7 @@ static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *message, void 
 int main(int argc, char **argv)
 {
     const char *brokers = text_argument(argc, argv, "--brokers", NULL);
-    const char *kind = text_argument(argc, argv, "--kind", "create");
+    enum command_kind kind = command_kind_of(text_argument(argc, argv, "--kind", NULL));
     int64_t first = number_argument(argc, argv, "--first", 0);
     int64_t count = number_argument(argc, argv, "--count", -1);
     int64_t devices = number_argument(argc, argv, "--devices", -1);
@@ -43,9 +42,7 @@ int main(int argc, char **argv)
     rd_kafka_topic_t *topic =
         rd_kafka_topic_new(rk, text_argument(argc, argv, "--topic", NULL), NULL);
     for (int64_t i = 0; i < count; i++) {
-        command_make(&command,
-                     strcmp(kind, "device") == 0 ? REGISTER_DEVICE : CREATE_RELATIONSHIP,
-                     (uint64_t)(first + i), (uint64_t)devices);
+        command_make(&command, kind, (uint64_t)(first + i), (uint64_t)devices);
         command_send(&command, rk, topic);
         if (i % 1000 == 0)
             (void)rd_kafka_poll(rk, 0);

@@ -1,7 +1,7 @@
 /* latency.c - sends commands at an even pace and takes the time until each one's answer.
  *
- *     latency --brokers B --commands T --replies T --partitions P --first I --devices D
- *             [--rate 2000] [--seconds 15] [--warmup 3]
+ *     latency --brokers B --commands T --replies T --partitions P --kind KIND --first I
+ *             --devices D [--rate 2000] [--seconds 15] [--warmup 3]
  *
  * Command i is due at start + i / rate, and its latency counts from then: a sender that is late hides
  * nothing. Linger is 0 on this side. One thread sends; the other reads the replies from their end on and
@@ -187,6 +187,7 @@ static void report(int64_t skipped)
 int main(int argc, char **argv)
 {
     const char *brokers = text_argument(argc, argv, "--brokers", NULL);
+    enum command_kind kind = command_kind_of(text_argument(argc, argv, "--kind", NULL));
     int64_t devices = number_argument(argc, argv, "--devices", -1);
     int64_t first = number_argument(argc, argv, "--first", -1);
     int64_t warmup;
@@ -200,8 +201,7 @@ int main(int argc, char **argv)
     if (samples == NULL)
         die("out of memory");
     for (int64_t i = 0; i < count; i++)
-        command_make(&samples[i].command, CREATE_RELATIONSHIP, (uint64_t)(first + i),
-                     (uint64_t)devices);
+        command_make(&samples[i].command, kind, (uint64_t)(first + i), (uint64_t)devices);
     index_samples();
 
     rd_kafka_t *reader =

@@ -243,10 +243,10 @@ class BenchSite:
 
     # ---- commands -------------------------------------------------------------------------------------
 
-    def send(self, count):
-        """Puts CreateRelationship commands into the topic: ([first offsets], [counts]) by partition."""
+    def send(self, count, kind="create"):
+        """Puts commands into the topic: ([first offsets], [counts]) by partition."""
         before = self.commands.ends()
-        self._send("create", self.relationships, count)
+        self._send(kind, self.relationships, count)
         self.relationships += count
         return before, [after - first for first, after in zip(before, self.commands.ends())]
 
@@ -276,6 +276,12 @@ class BenchSite:
         self.wait_answers(self.decided, step)
         self.wait_quiet()
 
+    def associate(self, count):
+        """Adds the associations that the next so many commands of a mix delete."""
+        self._send("associate", self.relationships // 10, count // 10 + 1)
+        self.wait_answers(self.decided)
+        self.wait_quiet()
+
     def wait_quiet(self):
         """Until the agent has nothing to do any more, compactions included."""
         before = self.usage.cpu_s()
@@ -302,12 +308,13 @@ class BenchSite:
                 "broker_us": (broker.cpu_s() - broker_began) * 1e6 / count, "others": others.share(),
                 "broker_threads": broker.threads_us(broker_threads, count)}
 
-    def agent_round(self, count, between=None, profile=None):
+    def agent_round(self, count, between=None, profile=None, kind="create"):
         """The agent over count commands that lie in the topic when it begins. It is stopped (SIGSTOP) while they
         are put there, and while between(first, counts) runs, which has the same commands. profile: a folder."""
         self.wait_quiet()
         self.freeze()
-        other = between(*self.send(count)) if between else self.send(count)
+        sent = self.send(count, kind)
+        other = between(*sent) if between else sent
         before, events = self.replies.ends(), self.events.ends()
         usage, broker = self.usage, Usage(self.broker.pid)
         profiler = Profile(self.agent.pid, profile) if profile else None
@@ -337,13 +344,13 @@ class BenchSite:
         if refused or events < self.decided:
             raise BenchError(f"of {self.decided} commands {refused} were refused; there are {events} events")
 
-    def latency(self, seconds, warmup, rate=2000):
+    def latency(self, seconds, warmup, rate=2000, kind="create"):
         first, self.relationships = self.relationships, self.relationships + rate * (seconds + warmup)
         self.decided += rate * (seconds + warmup)
         cpu = self.usage.cpu_s()
         result = json.loads(run("latency", brokers=self.broker.bootstrap, commands=self.site.topic("commands"),
-                                replies=self.site.topic("replies"), partitions=SHARDS, first=first,
-                                devices=self.devices, rate=rate, seconds=seconds, warmup=warmup))
+                                replies=self.site.topic("replies"), partitions=SHARDS, kind=kind,
+                                first=first, devices=self.devices, rate=rate, seconds=seconds, warmup=warmup))
         result["cpu_us"] = (self.usage.cpu_s() - cpu) * 1e6 / (rate * (seconds + warmup))
         self.check()
         return result
