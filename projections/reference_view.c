@@ -171,7 +171,8 @@ int reference_apply_adopted(struct views *views, const struct event *event,
 
     if (!bytes_equal_str(event->command_type, "kinlog.AdoptRelationship.v1"))
         return 0;
-    int code = open_reference(views, event, event->key, adopted->request, &reference, err);
+    int code =
+        open_reference(views, event, event->key, adopted->request, &reference, err);
     if (code == 0 && reference.state != REFERENCE_ADOPTING)
         return event_misfit(event, "nothing is to be adopted for its request", err);
     reference.adopted++;

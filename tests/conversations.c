@@ -542,7 +542,8 @@ static bool may_stand_at_end(const struct exploration *exploration,
 {
     for (uint32_t i = 0; i < world->mail_count; i++) {
         const struct graph_message *message = message_of(exploration, &world->mail[i]);
-        if (message->from == shard && world->mail[i].state == LOST && must_arrive(message))
+        if (message->from == shard && world->mail[i].state == LOST &&
+            must_arrive(message))
             return false;
     }
     return true;
@@ -835,7 +836,7 @@ static void test_stubs(void **state)
 
 #define REPLACE(old, new) "{\"ResourceID\":" old ",\"NewResourceID\":" new "}"
 #define HAS(device, user, source)                                                        \
-    "{\"MachineResourceId\":" device ",\"UserAccountName\":\"contoso\\\\" user          \
+    "{\"MachineResourceId\":" device ",\"UserAccountName\":\"contoso\\\\" user           \
     "\",\"SourceId\":" source ",\"TypeId\":1}"
 
 /* A device moves with two users, one of whom the new device has already. */

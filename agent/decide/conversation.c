@@ -550,10 +550,10 @@ int end_reference_decide(struct deciding *deciding)
 
     if (deciding->request.state == REQUEST_PENDING)
         return emit_request_refused(deciding, params->request, &outcome);
-    int code = deciding->request.state == REQUEST_ADDED &&
-                       kind_at_hand(deciding)->end != NULL
-                   ? kind_at_hand(deciding)->end(deciding)
-                   : 0;
+    int code =
+        deciding->request.state == REQUEST_ADDED && kind_at_hand(deciding)->end != NULL
+            ? kind_at_hand(deciding)->end(deciding)
+            : 0;
     if (code != 0 || deciding->decision->count > 0)
         return code;
     return nothing_to_do(deciding);

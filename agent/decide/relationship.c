@@ -383,8 +383,8 @@ static int next_number(struct deciding *deciding, uint32_t *ret_number)
 int has_numbers(struct deciding *deciding, struct bytes key, uint32_t count)
 {
     uint32_t last = 1;
-    int code = count == 0 ? 0
-                          : number_after(deciding, slot_of_key(key), count - 1, &last);
+    int code =
+        count == 0 ? 0 : number_after(deciding, slot_of_key(key), count - 1, &last);
 
     return code != 0 ? code : last == 0;
 }
@@ -598,8 +598,7 @@ int emit_relationship_moved(struct deciding *deciding,
     cim_datetime_format(relationship->creation_time_ms, creation_time);
     data->relationship_resource_id = relationship->relationship_resource_id;
     data->resource_id = relationship->resource_id;
-    data->unique_user_name =
-        arena_copy(deciding->arena, relationship->unique_user_name);
+    data->unique_user_name = arena_copy(deciding->arena, relationship->unique_user_name);
     data->new_resource_id = replacement->new_device;
     data->creation_time = arena_copy(deciding->arena, bytes_str(creation_time));
     data->has_sources = sources.count > 0;
@@ -611,7 +610,8 @@ int emit_relationship_moved(struct deciding *deciding,
     data->pending = relationship->is_pending;
     data->request = position_text(deciding->arena, &request);
     if (data->unique_user_name.data == NULL || data->creation_time.data == NULL ||
-        data->request.data == NULL || (sources.count > 0 && data->sources.items == NULL) ||
+        data->request.data == NULL ||
+        (sources.count > 0 && data->sources.items == NULL) ||
         (types.count > 0 && data->types.items == NULL))
         return decide_no_memory(deciding->err);
     return emit_with(deciding, &relationship_moved_v1_schema,

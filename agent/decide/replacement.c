@@ -126,8 +126,7 @@ static int judge_associations(struct deciding *deciding, uint32_t old_device,
 {
     struct association_scan *scan = NULL;
     struct association association;
-    int code =
-        association_scan_open(deciding->views, old_device, &scan, deciding->err);
+    int code = association_scan_open(deciding->views, old_device, &scan, deciding->err);
 
     while (code == 0 && *ret_fault == NULL &&
            (code = association_scan_next(scan, &association, deciding->err)) == 0)
@@ -381,8 +380,8 @@ int replace_device_decide(struct deciding *deciding)
 int give_up_device(struct deciding *deciding)
 {
     uint32_t count;
-    int code = move_relationships(deciding, &deciding->replacement, /* here= */ false,
-                                  &count);
+    int code =
+        move_relationships(deciding, &deciding->replacement, /* here= */ false, &count);
 
     return code != 0 ? code : emit_replaced(deciding, &deciding->replacement, count);
 }

@@ -331,9 +331,8 @@ static void note_references(struct graph *graph, struct graph_state *state,
     while (reference_scan_next(scan, &row, &graph->err) == 0) {
         state->references = one_more(graph, state->references, state->reference_count,
                                      sizeof state->references[0]);
-        state->references[state->reference_count++] =
-            (struct graph_reference){device_of_object(row.object), row.request,
-                                     row.state == REFERENCE_ADOPTING};
+        state->references[state->reference_count++] = (struct graph_reference){
+            device_of_object(row.object), row.request, row.state == REFERENCE_ADOPTING};
     }
     reference_scan_close(scan);
 }

@@ -65,7 +65,7 @@ struct graph_reference {
 
 struct graph_relationship {
     uint32_t device;
-    uint8_t user; /* the last character of the name */
+    uint8_t user;         /* the last character of the name */
     uint32_t source_bits; /* 1 << source */
     bool pending;
 };

@@ -75,11 +75,11 @@ static void assert_types(const struct decide_fixture *fixture, const char *const
 static void test_local(void **state)
 {
     static const char *const types[] = {
-        "RelationshipMoved", "RelationshipCreated", "RelationshipAdopted", /* ann */
-        "RelationshipMoved", "SourceAdded",         "TypeAdded",
-        "RelationshipAdopted", /* bob */
-        "RelationshipMoved", "SourceAdded",         "RelationshipAdopted", /* cat */
-        "DeviceReplaced",    "DeviceRemoved"};
+        "RelationshipMoved",   "RelationshipCreated", "RelationshipAdopted", /* ann */
+        "RelationshipMoved",   "SourceAdded",         "TypeAdded",
+        "RelationshipAdopted",                                               /* bob */
+        "RelationshipMoved",   "SourceAdded",         "RelationshipAdopted", /* cat */
+        "DeviceReplaced",      "DeviceRemoved"};
     struct decide_fixture *fixture = *state;
     struct device device;
 
@@ -98,8 +98,9 @@ static void test_local(void **state)
                  "{\"RelationshipResourceID\":222,\"ResourceID\":1,\"UniqueUserName\":"
                  "\"contoso\\\\ann\",\"NewResourceID\":2," BEGAN ",\"Sources\":[3],"
                  "\"Types\":[1],\"Pending\":false,\"Request\":\"0-10\"}");
-    assert_event(fixture, 10, "DeviceReplaced", "device:1", "device/1",
-                 "{\"ResourceID\":1,\"NewResourceID\":2,\"Request\":\"0-10\",\"Count\":3}");
+    assert_event(
+        fixture, 10, "DeviceReplaced", "device:1", "device/1",
+        "{\"ResourceID\":1,\"NewResourceID\":2,\"Request\":\"0-10\",\"Count\":3}");
     assert_event(fixture, 11, "DeviceRemoved", "device:1", "device/1",
                  "{\"ResourceID\":1}");
     assert_int_equal(
@@ -147,9 +148,9 @@ static void test_approval_moves(void **state)
 /* What is referred to: unknown devices, and what the site does with them. */
 static void test_unknown(void **state)
 {
-    static const char *const types[] = {"DeviceRegistered", "RelationshipMoved",
+    static const char *const types[] = {"DeviceRegistered",    "RelationshipMoved",
                                         "RelationshipCreated", "RelationshipAdopted",
-                                        "DeviceReplaced", "DeviceRemoved"};
+                                        "DeviceReplaced",      "DeviceRemoved"};
     struct decide_fixture *fixture = *state;
 
     run(fixture, "ReplaceDevice", REPLACE);
@@ -431,12 +432,13 @@ static void test_given_up(void **state)
     here(fixture, "RefuseReference",
          "{" REQUEST ",\"Object\":\"device:2\",\"ReturnValue\":-2147217406,"
          "\"Description\":\"no\"}");
-    assert_event(fixture, 0, "RequestRefused", "device:1", "device/1",
-                 "{" REQUEST ",\"Object\":\"device:2\",\"Command\":"
-                 "\"kinlog.ReplaceDevice.v1\",\"ReturnValue\":-2147217406,\"Version\":null,"
-                 "\"ExtendedStatus\":{\"Description\":\"no\",\"Operation\":\"ReplaceDevice\","
-                 "\"ParameterInfo\":\"NewResourceID\",\"StatusCode\":-2147217406},"
-                 "\"Reason\":\"refused\"}");
+    assert_event(
+        fixture, 0, "RequestRefused", "device:1", "device/1",
+        "{" REQUEST ",\"Object\":\"device:2\",\"Command\":"
+        "\"kinlog.ReplaceDevice.v1\",\"ReturnValue\":-2147217406,\"Version\":null,"
+        "\"ExtendedStatus\":{\"Description\":\"no\",\"Operation\":\"ReplaceDevice\","
+        "\"ParameterInfo\":\"NewResourceID\",\"StatusCode\":-2147217406},"
+        "\"Reason\":\"refused\"}");
     assert_int_equal(get(fixture, 1, "contoso\\ann").source_count, 1);
     here(fixture, "ConfirmReference", TERMS);
     assert_string_equal(fixture->events[0].type->name, "ReferenceUnwanted");
@@ -496,8 +498,9 @@ static void take_over(struct decide_fixture *fixture)
     add_device(fixture, 1);
     here(fixture, "RequestReference",
          "{\"Request\":\"1-7\",\"Kind\":\"replacement\",\"Object\":\"device:1\"}");
-    assert_event(fixture, 0, "ReferenceAdded", "device:1", "device/1",
-                 "{\"Request\":\"1-7\",\"Kind\":\"replacement\",\"Object\":\"device:1\"}");
+    assert_event(
+        fixture, 0, "ReferenceAdded", "device:1", "device/1",
+        "{\"Request\":\"1-7\",\"Kind\":\"replacement\",\"Object\":\"device:1\"}");
 }
 
 static struct reference reference(struct decide_fixture *fixture)
