@@ -293,6 +293,9 @@ bool followup_repeats(const struct event *event)
     static const char *const types[] = {REQUEST_REFERENCE, CONFIRM_REFERENCE,
                                         ADOPT_RELATIONSHIP, END_ADOPTION};
 
+    /* what concludes a request is answered again to whoever had asked; the others know */
+    if (event->type->schema == &request_refused_v1_schema)
+        return false;
     for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
         if (bytes_equal_str(event->command_type, types[i]))
             return true;

@@ -13,6 +13,7 @@
 
 #include <cmocka.h>
 
+#include "agent/shard/followup.h"
 #include "projections/reference_view.h"
 #include "projections/replacement_view.h"
 #include "projections/request_view.h"
@@ -650,6 +651,31 @@ static void test_adopted_used_up(void **state)
     assert_string_equal(fixture->events[0].type->name, "ReferenceReleased");
 }
 
+/* The user's command came again when it had been refused at last: the other shard was told
+ * a second time to release the device. */
+static void test_said_again(void **state)
+{
+    static const struct {
+        const char *command;
+        const char *event;
+        bool again;
+    } cases[] = {
+        {"kinlog.ConfirmReference.v1", "kinlog.RelationshipMoved.v1", true},
+        {"kinlog.ConfirmReference.v1", "kinlog.RequestRefused.v1", false},
+        {"kinlog.ReplaceDevice.v1", "kinlog.ReplacementRequested.v1", false},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct event event = {
+            .type = event_type_find(bytes_str(cases[i].event)),
+            .command_type = bytes_str(cases[i].command),
+        };
+        assert_non_null(event.type);
+        assert_int_equal(followup_repeats(&event), cases[i].again);
+    }
+}
+
 #define TEST(name)                                                                       \
     cmocka_unit_test_setup_teardown(name, decide_fixture_setup, decide_fixture_teardown)
 
@@ -674,6 +700,7 @@ int main(void)
         TEST(test_deleted_meanwhile),
         TEST(test_unasked),
         TEST(test_adopted_used_up),
+        cmocka_unit_test(test_said_again),
     };
 
     return cmocka_run_group_tests_name("replacement", tests, NULL, NULL);
