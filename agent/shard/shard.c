@@ -645,10 +645,13 @@ static int send_tick(struct shard *shard, struct error *err)
     return outbox_tick(shard->outbox, &shard->epoch, clock_wall_ms(), err);
 }
 
-/* One turn of the owner's loop; *ret_busy: something moved, do not sleep. */
-static int own_round(struct shard *shard, bool take, bool *ret_busy, struct error *err)
+/* One turn of the owner's loop; *ret_wait_ms: how long it may sleep then, 0 = something has
+ * moved. Whoever gathers has perhaps taken back the wake of records that wait, so it sleeps
+ * no longer than it said before. */
+static int own_round(struct shard *shard, bool take, int *ret_wait_ms, struct error *err)
 {
-    bool gathering = take && gathering_ms(shard) > 0;
+    int gather_ms = take ? gathering_ms(shard) : 0;
+    bool gathering = gather_ms > 0;
     size_t taken = 0;
     int reports = publisher_poll(shard->publisher, 0);
 
@@ -665,7 +668,7 @@ static int own_round(struct shard *shard, bool take, bool *ret_busy, struct erro
         code = publish_cursor(shard, err);
     if (code == 0)
         give_alarm_and_commit(shard);
-    *ret_busy = taken > 0 || reports > 0;
+    *ret_wait_ms = taken > 0 || reports > 0 ? 0 : gathering ? gather_ms : ROUND_WAIT_MS;
     return code;
 }
 
@@ -694,16 +697,14 @@ static int own_housekeeping(struct shard *shard, int64_t *last_ms, struct error 
 static int own(struct shard *shard, struct error *err)
 {
     int64_t housekeeping_ms = 0;
-    int code = 0;
-    bool busy = false;
+    int code = 0, wait_ms = 0;
 
     while (code == 0 && !shard_stopping(shard) && !atomic_load(&shard->reopen_wanted)) {
-        code = own_round(shard, /* take= */ true, &busy, err);
+        code = own_round(shard, /* take= */ true, &wait_ms, err);
         if (code == 0)
             code = own_housekeeping(shard, &housekeeping_ms, err);
-        int gather_ms = gathering_ms(shard);
-        if (code == 0 && !busy)
-            shard_wait(shard, gather_ms > 0 ? gather_ms : ROUND_WAIT_MS);
+        if (code == 0 && wait_ms > 0)
+            shard_wait(shard, wait_ms);
     }
     return code;
 }
@@ -713,13 +714,13 @@ static int drain(struct shard *shard, struct error *err)
 {
     int64_t began_ms = clock_monotonic_ms();
     int code = 0;
-    bool busy = false;
+    int wait_ms = 0;
 
     while (code == 0 && clock_monotonic_ms() - began_ms < DRAIN_MS &&
            (publisher_unacknowledged(shard->publisher) > 0 ||
             outbox_waiting(shard->outbox) > 0)) {
-        code = own_round(shard, /* take= */ false, &busy, err);
-        if (code == 0 && !busy)
+        code = own_round(shard, /* take= */ false, &wait_ms, err);
+        if (code == 0 && wait_ms > 0)
             shard_wait(shard, 20);
     }
     if (code == 0 && outbox_answered(shard->outbox) > shard->cursor_sent) {
