@@ -187,8 +187,8 @@ class Killed(ReplacementTest):
             self.assertGreater(types[type], 20, type)
         self.check_joined(site)
 
-    # Killed at every step: a device goes from one shard to the other and back, in ten batches or more, and each of
-    # the points is passed in each of them.
+    # Killed at every step: a device goes from one shard to the other and back; the agent dies at each of the points,
+    # the first time that it is passed up to the sixth.
     def test_kill_at_each_step(self):
         site = self.site(shards=2, start=False)
         victim = site.victim()
