@@ -95,9 +95,9 @@ static int set_state(struct views *views, enum reference_state state, struct err
     return put_reference(views, &reference, err);
 }
 
-static bool is_held(const struct reference *reference)
+bool reference_is_held(enum reference_state state)
 {
-    return reference->state == REFERENCE_HELD || reference->state == REFERENCE_ADOPTING;
+    return state == REFERENCE_HELD || state == REFERENCE_ADOPTING;
 }
 
 int reference_apply_added(struct views *views, const struct event *event,
@@ -127,7 +127,7 @@ int reference_apply_refused(struct views *views, const struct event *event,
     int code =
         open_reference(views, event, refused->object, refused->request, &reference, err);
 
-    if (code == 0 && is_held(&reference))
+    if (code == 0 && reference_is_held(reference.state))
         return event_misfit(event, "the reference that it refuses is there", err);
     return code != 0 ? code : set_state(views, REFERENCE_NONE, err);
 }
@@ -142,11 +142,11 @@ int reference_apply_released(struct views *views, const struct event *event,
 
     if (code == 0 && reference.state == REFERENCE_RELEASED)
         return event_misfit(event, "the reference was released before", err);
-    return code != 0
-               ? code
-               : set_state(views,
-                           is_held(&reference) ? REFERENCE_NONE : REFERENCE_RELEASED,
-                           err);
+    return code != 0 ? code
+                     : set_state(views,
+                                 reference_is_held(reference.state) ? REFERENCE_NONE
+                                                                    : REFERENCE_RELEASED,
+                                 err);
 }
 
 int reference_apply_ended(struct views *views, const struct event *event,
@@ -255,7 +255,7 @@ int reference_scan_next(struct reference_scan *scan, struct reference *ret_refer
             code = parse_row(row, ret_reference, err);
         if (code == 0 && key.size < 1 + 1 + REQUEST_SIZE)
             code = row_damaged(VIEW_REFERENCES, err);
-    } while (code == 0 && !is_held(ret_reference));
+    } while (code == 0 && !reference_is_held(ret_reference->state));
     if (code != 0)
         return code;
     const uint8_t *request = key.data + key.size - REQUEST_SIZE;

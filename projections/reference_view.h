@@ -15,6 +15,9 @@ enum reference_state {
     REFERENCE_ADOPTING  /* held until the object has taken over what it is to */
 };
 
+/* For whatever: its object is not removed just so. */
+bool reference_is_held(enum reference_state state);
+
 #define REFERENCE_COUNT_UNKNOWN UINT32_MAX
 
 struct reference {

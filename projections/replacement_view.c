@@ -7,7 +7,6 @@
  * SPDX-License-Identifier: Apache-2.0 */
 #include "projections/replacement_view.h"
 
-#include "events/position.h"
 #include "projections/request_view.h"
 #include "projections/views_internal.h"
 #include "schemas/events.h"
@@ -53,24 +52,13 @@ static int set_number(struct views *views, uint64_t number, struct bytes row,
 
 /* ---- the fold ---------------------------------------------------------------------- */
 
-static int number_of(const struct event *event, struct bytes request,
-                     uint64_t *ret_number, struct error *err)
-{
-    struct position position;
-
-    if (!position_parse(request, &position))
-        return event_misfit(event, "its Request is none", err);
-    *ret_number = position.sequence;
-    return 0;
-}
-
 int replacement_apply_requested(struct views *views, const struct event *event,
                                 const void *data, struct error *err)
 {
     const struct replacement_requested_v1 *requested = data;
     uint8_t devices[8], row[8];
     uint64_t number = 0, present;
-    int code = number_of(event, requested->request, &number, err);
+    int code = request_number(event, requested->request, &number, err);
 
     if (code == 0)
         code = replacement_of_device(views, requested->resource_id, &present, err);
@@ -98,7 +86,7 @@ int replacement_apply_replaced(struct views *views, const struct event *event,
 
     if (bytes_equal_str(event->command_type, "kinlog.ReplaceDevice.v1"))
         return 0;
-    int code = number_of(event, replaced->request, &number, err);
+    int code = request_number(event, replaced->request, &number, err);
     if (code == 0)
         code = set_device(views, replaced->resource_id, BYTES_ABSENT, err);
     return code != 0 ? code : request_grant(views, event, number, err);
@@ -109,7 +97,7 @@ int replacement_apply_completed(struct views *views, const struct event *event,
 {
     const struct replacement_completed_v1 *completed = data;
     uint64_t number = 0;
-    int code = number_of(event, completed->request, &number, err);
+    int code = request_number(event, completed->request, &number, err);
 
     if (code == 0)
         code = set_number(views, number, BYTES_ABSENT, err);

@@ -82,6 +82,17 @@ static struct bytes timer_name(uint64_t number, uint8_t storage[sizeof REQUEST_T
     return bytes_of(storage, prefix.size + 8);
 }
 
+int request_number(const struct event *event, struct bytes request, uint64_t *ret_number,
+                   struct error *err)
+{
+    struct position position;
+
+    if (!position_parse(request, &position))
+        return event_misfit(event, "its Request is none", err);
+    *ret_number = position.sequence;
+    return 0;
+}
+
 int request_open(struct views *views, const struct event *event, enum request_kind kind,
                  uint64_t number, uint32_t timeout_seconds, struct error *err)
 {
@@ -170,20 +181,20 @@ int request_apply_refused(struct views *views, const struct event *event,
                           const void *data, struct error *err)
 {
     const struct request_refused_v1 *refused = data;
-    struct position position;
+    struct request request = {.state = REQUEST_NONE};
+    uint64_t number = 0;
+    int code = request_number(event, refused->request, &number, err);
 
-    if (!position_parse(refused->request, &position))
-        return event_misfit(event, "its Request is none", err);
-    struct request request;
-    int code = request_get(views, position.sequence, &views->arena, &request, err);
+    if (code == 0)
+        code = request_get(views, number, &views->arena, &request, err);
     if (code < 0)
         return code;
-    code = request_conclude(views, event, position.sequence, REQUEST_REFUSED, err);
+    code = request_conclude(views, event, number, REQUEST_REFUSED, err);
     if (code != 0)
         return code;
     return request.kind == REQUEST_OF_REPLACEMENT
-               ? replacement_drop(views, event, position.sequence, err)
-               : association_drop(views, event, position.sequence, err);
+               ? replacement_drop(views, event, number, err)
+               : association_drop(views, event, number, err);
 }
 
 /* ---- reading ----------------------------------------------------------------------- */

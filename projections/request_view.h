@@ -41,7 +41,10 @@ int request_get(struct views *views, uint64_t number, struct arena *arena,
 int request_next_pending(struct views *views, uint64_t from, uint64_t *ret_number,
                          struct error *err);
 
-/* For folds: the event asks, and sets a timer; the event grants or concludes, and clears
+/* For folds: the number of the request that an event names. */
+int request_number(const struct event *event, struct bytes request, uint64_t *ret_number,
+                   struct error *err);
+/* Likewise: the event asks, and sets a timer; the event grants or concludes, and clears
  * it. */
 int request_open(struct views *views, const struct event *event, enum request_kind kind,
                  uint64_t number, uint32_t timeout_seconds, struct error *err);

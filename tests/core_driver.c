@@ -89,6 +89,7 @@ static struct {
     struct driven_shard shards[SHARDS_MAX];
 } site;
 
+static const struct epoch owner = {1, "00000000000000000000000000000000"};
 static struct error err;
 static struct arena kept; /* records and their texts, until the next "open" */
 
@@ -102,6 +103,14 @@ static void must(int code, const char *what)
 {
     if (code != 0)
         die(what);
+}
+
+static struct log_identity identity_of(const struct driven_shard *driven)
+{
+    struct log_identity identity = site.identity;
+
+    identity.shard = driven->number;
+    return identity;
 }
 
 /* ---- JSON in and out --------------------------------------------------------------- */
@@ -480,14 +489,13 @@ static int publish_batch(struct driven_shard *driven)
 /* What is on disk and not in the topic. */
 static int publish_rest(struct driven_shard *driven)
 {
-    struct log_identity identity = site.identity;
+    const struct log_identity identity = identity_of(driven);
     struct arena arena = ARENA_INIT;
     struct event_scan *scan;
     struct event_record record;
     struct event event;
     int code;
 
-    identity.shard = driven->number;
     must(
         event_scan_open(driven->kv, NULL, driven->published + 1, UINT64_MAX, &scan, &err),
         "scan");
@@ -557,9 +565,7 @@ static void take_reports(struct driven_shard *driven)
 
 static int release(struct driven_shard *driven)
 {
-    const struct epoch epoch = {1, "00000000000000000000000000000000"};
-
-    return outbox_release(driven->outbox, driven->kv, driven->published, &epoch, &err);
+    return outbox_release(driven->outbox, driven->kv, driven->published, &owner, &err);
 }
 
 /* Batches of one record are over when their answers are made: these come from the log, and
@@ -608,18 +614,16 @@ static int rest(struct driven_shard *driven)
 static void open_core(struct driven_shard *driven)
 {
     struct core_settings settings = {
-        .identity = site.identity,
+        .identity = identity_of(driven),
         .site_key = site.site_key,
         .commands_topic = site.commands,
         .replies_topic = site.replies,
         .reply_allow = site.allow,
         .reply_allow_count = site.allow_count,
     };
-    settings.identity.shard = driven->number;
-    struct epoch epoch = {1, "00000000000000000000000000000000"};
 
     must(core_open(driven->kv, &settings, &driven->core, &err), "open");
-    core_set_epoch(driven->core, &epoch);
+    core_set_epoch(driven->core, &owner);
 }
 
 static void open_outbox(struct driven_shard *driven)
@@ -629,12 +633,11 @@ static void open_outbox(struct driven_shard *driven)
         .topics = {.commands = site.commands,
                    .replies = site.replies,
                    .dead_letters = DEAD_LETTERS},
-        .identity = site.identity,
+        .identity = identity_of(driven),
         .site_key = site.site_key,
         .dead_letter_bytes = SIZE_MAX,
         .wake_fd = -1,
     };
-    settings.identity.shard = driven->number;
 
     must(outbox_open(&settings, &driven->outbox, &err), "outbox");
     outbox_set_answered(driven->outbox, driven->status.answered);
@@ -660,14 +663,13 @@ static void check_replay(const struct driven_shard *driven)
 /* Another agent, whose store is empty, takes over what the topic has. */
 static void adopt(struct driven_shard *driven)
 {
-    struct log_identity identity = site.identity;
+    const struct log_identity identity = identity_of(driven);
     struct arena arena = ARENA_INIT;
     struct kv *before = driven->kv;
     struct event_scan *scan;
     struct event_record record;
     struct event event;
 
-    identity.shard = driven->number;
     must(kv_open_memory(&driven->kv, &err), "memory store");
     open_core(driven);
     must(event_scan_open(before, NULL, 1, driven->published, &scan, &err), "scan");

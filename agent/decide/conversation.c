@@ -115,14 +115,14 @@ static const struct kind *kind_at_hand(const struct deciding *deciding)
 /* ---- the parameters ---------------------------------------------------------------- */
 
 /* The commands are alike in what they are about. */
-#define COMMAND_BETWEEN_SHARDS(method, check_, route_, find_)                            \
+#define COMMAND_BETWEEN_SHARDS(method, route_, find_)                                    \
     static struct reference_terms method##_terms(const void *params)                     \
     {                                                                                    \
         const struct method##_v1 *wanted = params;                                       \
                                                                                          \
         return (struct reference_terms){wanted->request, wanted->object};                \
     }                                                                                    \
-    struct param_fault check_(const void *params)                                        \
+    struct param_fault method##_check(const void *params)                                \
     {                                                                                    \
         return check_terms(method##_terms(params));                                      \
     }                                                                                    \
@@ -183,13 +183,10 @@ static int find_object(struct deciding *deciding, struct reference_terms terms)
     return code;
 }
 
-COMMAND_BETWEEN_SHARDS(request_reference, request_reference_check, route_to_object,
-                       find_object)
-COMMAND_BETWEEN_SHARDS(release_reference, release_reference_check, route_to_object,
-                       find_object)
-COMMAND_BETWEEN_SHARDS(adopt_relationship, adopt_relationship_terms_check,
-                       route_to_object, find_object)
-COMMAND_BETWEEN_SHARDS(end_adoption, end_adoption_check, route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(request_reference, route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(release_reference, route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(adopt_relationship, route_to_object, find_object)
+COMMAND_BETWEEN_SHARDS(end_adoption, route_to_object, find_object)
 
 static int reference_state(struct deciding *deciding, struct reference_terms terms,
                            enum reference_state *ret_state)
@@ -202,11 +199,6 @@ static int reference_state(struct deciding *deciding, struct reference_terms ter
                              deciding->err);
     *ret_state = reference.state;
     return code < 0 ? code : 0;
-}
-
-static bool is_held(enum reference_state state)
-{
-    return state == REFERENCE_HELD || state == REFERENCE_ADOPTING;
 }
 
 static int emit_added(struct deciding *deciding, struct reference_terms terms,
@@ -264,7 +256,7 @@ int request_reference_decide(struct deciding *deciding)
 
     if (code != 0)
         return code;
-    if (is_held(state))
+    if (reference_is_held(state))
         return nothing_to_do(deciding);
     if (state == REFERENCE_RELEASED)
         return emit_refused(deciding, terms, RETURN_OTHER_FAILURE,
@@ -293,7 +285,7 @@ int release_reference_decide(struct deciding *deciding)
 
     if (code != 0)
         return code;
-    if (is_held(state))
+    if (reference_is_held(state))
         return emit_released(deciding, terms);
     if (state == REFERENCE_RELEASED)
         return nothing_to_do(deciding);
@@ -424,18 +416,15 @@ static int find_request(struct deciding *deciding, struct reference_terms terms)
                : 0;
 }
 
-COMMAND_BETWEEN_SHARDS(confirm_reference, confirm_reference_check, route_to_asking,
-                       find_request)
-COMMAND_BETWEEN_SHARDS(refuse_reference, refuse_reference_check, route_to_asking,
-                       find_request)
-COMMAND_BETWEEN_SHARDS(end_reference, end_reference_check, route_to_asking, find_request)
-COMMAND_BETWEEN_SHARDS(confirm_adoption, confirm_adoption_check, route_to_asking,
-                       find_request)
+COMMAND_BETWEEN_SHARDS(confirm_reference, route_to_asking, find_request)
+COMMAND_BETWEEN_SHARDS(refuse_reference, route_to_asking, find_request)
+COMMAND_BETWEEN_SHARDS(end_reference, route_to_asking, find_request)
+COMMAND_BETWEEN_SHARDS(confirm_adoption, route_to_asking, find_request)
 
 /* How a request was refused; text is borrowed. */
 struct refused_outcome {
     const char *reason;
-    const char *parameter;
+    const char *parameter; /* NULL = the one that asks for the object */
     int32_t return_value;
     int32_t status_code;
     struct bytes description;
@@ -460,7 +449,9 @@ static int emit_request_refused(struct deciding *deciding, struct bytes request,
     data->extended_status.operation =
         bytes_str(operation_of(deciding->request.command_type));
     data->extended_status.has_parameter_info = true;
-    data->extended_status.parameter_info = bytes_str(outcome->parameter);
+    data->extended_status.parameter_info =
+        bytes_str(outcome->parameter != NULL ? outcome->parameter
+                                             : kind_at_hand(deciding)->parameter);
     data->extended_status.status_code = outcome->status_code;
     data->reason = bytes_str(outcome->reason);
     return emit(deciding, &request_refused_v1_schema, data);
@@ -525,7 +516,6 @@ int refuse_reference_decide(struct deciding *deciding)
     const struct refuse_reference_v1 *params = deciding->command->params;
     const struct refused_outcome outcome = {
         .reason = "refused",
-        .parameter = kind_at_hand(deciding)->parameter,
         .return_value = (int32_t)params->return_value,
         .status_code = (int32_t)params->return_value,
         .description = params->description,
@@ -542,7 +532,6 @@ int end_reference_decide(struct deciding *deciding)
     static const char gone[] = "the device was removed while it was asked for";
     const struct refused_outcome outcome = {
         .reason = "ended",
-        .parameter = kind_at_hand(deciding)->parameter,
         .return_value = RETURN_NOT_FOUND,
         .status_code = RETURN_NOT_FOUND,
         .description = bytes_str(gone),
@@ -571,7 +560,7 @@ int time_out_request(struct deciding *deciding, struct bytes name)
     static const char late[] =
         "the shard of the device did not answer in time: is its agent running? Send the "
         "command again with a new id";
-    struct refused_outcome outcome = {
+    const struct refused_outcome outcome = {
         .reason = "timeout",
         .return_value = RETURN_OTHER_FAILURE,
         .status_code = STATUS_TIMEOUT,
@@ -587,6 +576,5 @@ int time_out_request(struct deciding *deciding, struct bytes name)
     if (request.data == NULL)
         return decide_no_memory(deciding->err);
     int code = load_request(deciding, position.sequence);
-    outcome.parameter = kind_at_hand(deciding)->parameter;
     return code != 0 ? code : emit_request_refused(deciding, request, &outcome);
 }

@@ -193,7 +193,7 @@ static const struct method methods[] = {
     {
         .schema = &adopt_relationship_v1_schema,
         .sender = SENDER_AGENTS,
-        .check = adopt_relationship_check,
+        .check = adopted_relationship_check,
         .route = adopt_relationship_route,
         .find = adopt_relationship_find,
         .decide = adopt_relationship_decide,

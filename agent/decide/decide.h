@@ -2,9 +2,9 @@
  *
  * No clock, no randomness, no network, no configuration, no disk beyond the views. The
  * same views and the same command give the same events on every machine (design section
- * 4). One file per aggregate: device.c, relationship.c with approval.c, usage.c,
- * association.c with migration.c, replacement.c, policy.c; conversation.c is what shards say to each
- * other, timer.c the Tick; decide.c holds the table command -> functions.
+ * 4). One file per aggregate: device.c with replacement.c, relationship.c with approval.c,
+ * usage.c, association.c with migration.c, policy.c; conversation.c is what shards say to
+ * each other, timer.c the Tick; decide.c holds the table command -> functions.
  *
  * SPDX-License-Identifier: Apache-2.0 */
 #ifndef AGENT_DECIDE_DECIDE_H

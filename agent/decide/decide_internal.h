@@ -237,10 +237,10 @@ int delete_relationship_decide(struct deciding *deciding);
 int emit_relationship_deleted(struct deciding *deciding,
                               const struct relationship *relationship,
                               const char *reason);
-/* Likewise: it goes on with the new device. */
+/* Likewise: it goes on with the new device, by the replacement that `request` names. */
 int emit_relationship_moved(struct deciding *deciding,
-                            const struct relationship *relationship,
-                            const struct replacement *replacement);
+                            const struct relationship *relationship, uint32_t new_device,
+                            struct bytes request);
 
 /* ---- approval.c -------------------------------------------------------------------- */
 
@@ -333,7 +333,7 @@ int confirm_reference_find(struct deciding *deciding);
 int refuse_reference_find(struct deciding *deciding);
 int release_reference_find(struct deciding *deciding);
 int end_reference_find(struct deciding *deciding);
-struct param_fault adopt_relationship_terms_check(const void *params);
+struct param_fault adopt_relationship_check(const void *params);
 struct param_fault end_adoption_check(const void *params);
 struct param_fault confirm_adoption_check(const void *params);
 struct route adopt_relationship_route(const void *params);
@@ -371,7 +371,7 @@ struct param_fault replace_device_check(const void *params);
 struct route replace_device_route(const void *params);
 int replace_device_find(struct deciding *deciding);
 int replace_device_decide(struct deciding *deciding);
-struct param_fault adopt_relationship_check(const void *params);
+struct param_fault adopted_relationship_check(const void *params);
 int adopt_relationship_decide(struct deciding *deciding);
 int end_adoption_decide(struct deciding *deciding);
 int confirm_adoption_decide(struct deciding *deciding);

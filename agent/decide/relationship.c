@@ -453,6 +453,12 @@ static int merge(struct deciding *deciding, const struct vouching *vouching)
     return code != 0 ? code : add_types(deciding, vouching->types);
 }
 
+int adopt(struct deciding *deciding, const struct vouching *vouching, bool pending)
+{
+    return deciding->has_relationship ? merge(deciding, vouching)
+                                      : create(deciding, vouching, pending);
+}
+
 int vouch(struct deciding *deciding, const struct vouching *vouching)
 {
     struct vouching granted = *vouching;
@@ -463,14 +469,7 @@ int vouch(struct deciding *deciding, const struct vouching *vouching)
         return code;
     if (needs_approval)
         granted.types = (struct numbers){NULL, 0};
-    return deciding->has_relationship ? merge(deciding, &granted)
-                                      : create(deciding, &granted, needs_approval);
-}
-
-int adopt(struct deciding *deciding, const struct vouching *vouching, bool pending)
-{
-    return deciding->has_relationship ? merge(deciding, vouching)
-                                      : create(deciding, vouching, pending);
+    return adopt(deciding, &granted, needs_approval);
 }
 
 int refuse_used_up(struct deciding *deciding)
@@ -584,13 +583,12 @@ int emit_relationship_deleted(struct deciding *deciding,
 }
 
 int emit_relationship_moved(struct deciding *deciding,
-                            const struct relationship *relationship,
-                            const struct replacement *replacement)
+                            const struct relationship *relationship, uint32_t new_device,
+                            struct bytes request)
 {
     struct relationship_moved_v1 *data = event_data(deciding, sizeof *data);
     const struct numbers sources = {relationship->sources, relationship->source_count};
     const struct numbers types = {relationship->types, relationship->type_count};
-    const struct position request = {deciding->command->shard, replacement->number};
     char creation_time[CIM_DATETIME_SIZE];
 
     if (data == NULL)
@@ -599,7 +597,7 @@ int emit_relationship_moved(struct deciding *deciding,
     data->relationship_resource_id = relationship->relationship_resource_id;
     data->resource_id = relationship->resource_id;
     data->unique_user_name = arena_copy(deciding->arena, relationship->unique_user_name);
-    data->new_resource_id = replacement->new_device;
+    data->new_resource_id = new_device;
     data->creation_time = arena_copy(deciding->arena, bytes_str(creation_time));
     data->has_sources = sources.count > 0;
     data->sources.items = copy_items(deciding, sources);
@@ -608,9 +606,8 @@ int emit_relationship_moved(struct deciding *deciding,
     data->types.items = copy_items(deciding, types);
     data->types.count = types.count;
     data->pending = relationship->is_pending;
-    data->request = position_text(deciding->arena, &request);
+    data->request = request;
     if (data->unique_user_name.data == NULL || data->creation_time.data == NULL ||
-        data->request.data == NULL ||
         (sources.count > 0 && data->sources.items == NULL) ||
         (types.count > 0 && data->types.items == NULL))
         return decide_no_memory(deciding->err);

@@ -39,10 +39,11 @@ struct route replace_device_route(const void *params)
     return (struct route){.resource_id = wanted->resource_id};
 }
 
-struct param_fault adopt_relationship_check(const void *params)
+/* Beyond its request and object. */
+struct param_fault adopted_relationship_check(const void *params)
 {
     const struct adopt_relationship_v1 *adopted = params;
-    struct param_fault fault = adopt_relationship_terms_check(params);
+    struct param_fault fault = adopt_relationship_check(params);
     int64_t creation_time_ms;
 
     if (fault.text == NULL)
@@ -249,7 +250,7 @@ static int emit_adopted(struct deciding *deciding, const struct origin *origin,
     struct relationship_adopted_v1 *data = event_data(deciding, sizeof *data);
     uint32_t resource_id = deciding->device.resource_id;
 
-    if (data == NULL || origin->request.data == NULL)
+    if (data == NULL)
         return decide_no_memory(deciding->err);
     data->has_relationship_resource_id = number != 0;
     data->relationship_resource_id = number;
@@ -286,11 +287,11 @@ static int take_over(struct deciding *deciding, const struct vouching *vouching,
 }
 
 static int take_over_here(struct deciding *deciding,
-                          const struct relationship *relationship,
-                          const struct replacement *replacement)
+                          const struct relationship *relationship, uint32_t new_device,
+                          struct bytes request)
 {
     const struct vouching vouching = {
-        .resource_id = replacement->new_device,
+        .resource_id = new_device,
         .unique_user_name = arena_copy(deciding->arena, relationship->unique_user_name),
         .sources = {relationship->sources, relationship->source_count},
         .types = {relationship->types, relationship->type_count},
@@ -300,7 +301,7 @@ static int take_over_here(struct deciding *deciding,
     const struct origin origin = {
         .resource_id = relationship->resource_id,
         .relationship_resource_id = relationship->relationship_resource_id,
-        .request = request_of(deciding, replacement),
+        .request = request,
     };
 
     if (vouching.unique_user_name.data == NULL)
@@ -313,18 +314,22 @@ static int move_relationships(struct deciding *deciding,
                               const struct replacement *replacement, bool here,
                               uint32_t *ret_count)
 {
+    const uint32_t new_device = replacement->new_device;
+    const struct bytes request = request_of(deciding, replacement);
     struct relationship_scan *scan = NULL;
     struct relationship relationship;
-    int code = relationship_scan_open(deciding->views, replacement->old_device, &scan,
-                                      deciding->err);
 
     *ret_count = 0;
+    if (request.data == NULL)
+        return decide_no_memory(deciding->err);
+    int code = relationship_scan_open(deciding->views, replacement->old_device, &scan,
+                                      deciding->err);
     while (code == 0 &&
            (code = relationship_scan_next(scan, &relationship, deciding->err)) == 0) {
         ++*ret_count;
-        code = emit_relationship_moved(deciding, &relationship, replacement);
+        code = emit_relationship_moved(deciding, &relationship, new_device, request);
         if (code == 0 && here)
-            code = take_over_here(deciding, &relationship, replacement);
+            code = take_over_here(deciding, &relationship, new_device, request);
     }
     relationship_scan_close(scan);
     return code < 0 ? code : 0;

@@ -174,6 +174,14 @@ void run(struct decide_fixture *fixture, const char *name, const char *json)
     reset_next(fixture);
 }
 
+void here(struct decide_fixture *fixture, const char *name, const char *json)
+{
+    fixture->next.shards = 2;
+    fixture->next.from_agents = true;
+    fixture->next.from_owner = true;
+    run(fixture, name, json);
+}
+
 void run_format(struct decide_fixture *fixture, const char *name, const char *format, ...)
 {
     char json[512];
@@ -255,4 +263,15 @@ void assert_unchanged(const struct decide_fixture *fixture, const char *out,
         assert_text(data->extended_status.parameter_info, "SourceId");
         assert_text(data->extended_status.description, SOURCE_DEPRECATED_TEXT);
     }
+}
+
+enum request_state state_of(struct decide_fixture *fixture, uint64_t number)
+{
+    struct arena arena = ARENA_INIT;
+    struct request request;
+
+    assert_true(request_get(fixture->views, number, &arena, &request, &fixture->err) >=
+                0);
+    arena_release(&arena);
+    return request.state;
 }

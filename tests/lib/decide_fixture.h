@@ -10,7 +10,7 @@
 #define TESTS_LIB_DECIDE_FIXTURE_H
 
 #include "agent/decide/decide.h"
-#include "projections/views.h"
+#include "projections/request_view.h"
 
 #define FIXTURE_SOURCE "/test"        /* of every command */
 #define FIXTURE_TIME_MS 1767225600000 /* 2026-01-01T00:00:00Z */
@@ -43,6 +43,8 @@ void run(struct decide_fixture *fixture, const char *name, const char *json);
 /* run(), with numbers put into json. */
 void run_format(struct decide_fixture *fixture, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* run() in shard 0 of two, from the agents of this log and its owner. */
+void here(struct decide_fixture *fixture, const char *name, const char *json);
 /* Appends and applies what decide_rejection() or a test put into fixture->decision. */
 void apply_decision(struct decide_fixture *fixture, const char *command_type);
 /* Decodes data of a command into the fixture's arena; fails the test if it does not fit.
@@ -65,5 +67,7 @@ void assert_refused(const struct decide_fixture *fixture, int32_t return_value,
 /* One CommandUnchanged with this Out; deprecated: with the status of SourceId 3. */
 void assert_unchanged(const struct decide_fixture *fixture, const char *out,
                       uint64_t version, bool deprecated);
+/* Of a request, by its number. */
+enum request_state state_of(struct decide_fixture *fixture, uint64_t number);
 
 #endif

@@ -494,7 +494,7 @@ static const char *judge(struct graph *graph, const struct graph_message *messag
     return NULL;
 }
 
-/* As effects.c does: add_effects(). */
+/* As effects.c does: effects_add(). */
 static void add_effects(struct graph *graph, struct graph_step *step, struct core *core,
                         uint32_t shard, const struct core_outcome *outcome)
 {

@@ -5,6 +5,7 @@
 #
 # SPDX-License-Identifier: Apache-2.0
 from associations import COMPLETED, device_place
+from conversations import number_of
 from kinlog_parts import (ACCESS_DENIED, NOT_FOUND, OTHER_FAILURE, RESOURCE, SLOTS, UINT32_MAX, Fault, Rejected,
                           Unchanged, fold_user_name, or_null, slot_of_key)
 
@@ -15,10 +16,6 @@ COMMANDS = {'ReplaceDevice': [('ResourceID', RESOURCE, True), ('NewResourceID', 
 def check_devices(method, values):
     if method == 'ReplaceDevice' and values['NewResourceID'] == values['ResourceID']:
         raise Fault('NewResourceID')
-
-
-def number_in(key):
-    return int(key.partition(':')[2])
 
 
 class Replacements:
@@ -122,7 +119,7 @@ class Replacements:
     # -- what shards say to each other ---------------------------------------------------
 
     def adoption(self, values):
-        number, request = number_in(values['Object']), values['Request']
+        number, request = number_of(values['Object']), values['Request']
         if (number, request) not in self.adoptions:
             raise Rejected(ACCESS_DENIED, 'Request')
         return number, request, self.adoptions[number, request]
@@ -161,4 +158,4 @@ class Replacements:
             if found is not None:
                 found[0] += 1
         elif event.type == 'AdoptionEnded':
-            self.adoptions[number_in(data['Object']), data['Request']][1] = data['Count']
+            self.adoptions[number_of(data['Object']), data['Request']][1] = data['Count']

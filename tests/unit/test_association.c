@@ -15,7 +15,6 @@
 
 #include "projections/association_view.h"
 #include "projections/reference_view.h"
-#include "projections/request_view.h"
 #include "tests/lib/decide_fixture.h"
 
 #define PAIR "\"SourceClientResourceID\":1,\"RestoreClientResourceID\":2"
@@ -378,26 +377,6 @@ static void test_remove_device(void **state)
 #define OURS 1
 #define THEIRS 2
 #define ASK "\"SourceClientResourceID\":1,\"RestoreClientResourceID\":2"
-
-/* In shard 0 of two. */
-static void here(struct decide_fixture *fixture, const char *name, const char *json)
-{
-    fixture->next.shards = 2;
-    fixture->next.from_agents = true;
-    fixture->next.from_owner = true;
-    run(fixture, name, json);
-}
-
-static enum request_state state_of(struct decide_fixture *fixture, uint64_t number)
-{
-    struct arena arena = ARENA_INIT;
-    struct request request;
-
-    assert_true(request_get(fixture->views, number, &arena, &request, &fixture->err) >=
-                0);
-    arena_release(&arena);
-    return request.state;
-}
 
 static void ask(struct decide_fixture *fixture)
 {

@@ -16,7 +16,6 @@
 #include "agent/shard/followup.h"
 #include "projections/reference_view.h"
 #include "projections/replacement_view.h"
-#include "projections/request_view.h"
 #include "schemas/events.h"
 #include "tests/lib/decide_fixture.h"
 
@@ -338,26 +337,6 @@ static void test_used_up(void **state)
 }
 
 /* ---- two shards -------------------------------------------------------------------- */
-
-/* In shard 0 of two. */
-static void here(struct decide_fixture *fixture, const char *name, const char *json)
-{
-    fixture->next.shards = 2;
-    fixture->next.from_agents = true;
-    fixture->next.from_owner = true;
-    run(fixture, name, json);
-}
-
-static enum request_state state_of(struct decide_fixture *fixture, uint64_t number)
-{
-    struct arena arena = ARENA_INIT;
-    struct request request;
-
-    assert_true(request_get(fixture->views, number, &arena, &request, &fixture->err) >=
-                0);
-    arena_release(&arena);
-    return request.state;
-}
 
 #define REQUEST "\"Request\":\"0-3\""
 #define TERMS "{" REQUEST ",\"Object\":\"device:2\"}"
